@@ -1,0 +1,58 @@
+"""The command ``quadra``: a lazy group that loads each feature's commands on use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from quadra_matrix import __version__
+from quadra_matrix.errors import InvalidValue, QuadraError
+from quadra_matrix.terminal import Exit, fail
+
+COMMANDS: dict[str, tuple[str, str]] = {}
+"""Command name -> (module:attribute, help line). The help line stands here so that ``--help`` imports no feature."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every command name, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, or None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command list from the table, without importing anything."""
+        if not COMMANDS:
+            return
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours becomes one line on standard error and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except InvalidValue as refused:
+            raise fail(str(refused), Exit.USAGE) from refused
+        except QuadraError as failed:
+            raise fail(str(failed)) from failed
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 failed; 2 usage; 3 refused; 4 needs an answer and there is no terminal; "
+    '5 state unknown; 6 undecided. Completion: eval "$(_QUADRA_COMPLETE=bash_source quadra)".',
+)
+@click.version_option(__version__, prog_name="quadra")
+def main() -> None:
+    """Put a Python web or model service into production, and keep it there."""

@@ -1,0 +1,56 @@
+"""Every error the package raises on purpose.
+
+QuadraError
+├── InvalidValue            a value breaks a rule; names field, value and rule
+├── MissingExtra            an optional dependency is not installed; names the extra
+├── ServiceError            a running service answered with a problem document
+└── ServiceUnreachable      no service answered at the address
+
+Each feature adds its branch here. Errors carry their facts as attributes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class QuadraError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class InvalidValue(QuadraError, ValueError):
+    """A value breaks a rule of its field."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(f"{field} is {value!r}; it must be {rule}")
+        self.field, self.value, self.rule = field, value, rule
+
+
+class MissingExtra(QuadraError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'quadra-matrix[{extra}]'")
+        self.package, self.extra = package, extra
+
+
+class ServiceError(QuadraError):
+    """A running service refused a request; ``problem`` is its problem document (RFC 9457)."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(f"{status} {problem.get('title', '')}: {problem.get('detail', '')}".strip(": "))
+        self.status, self.problem = status, problem
+
+
+class ServiceUnreachable(QuadraError):
+    """No service answered at ``url``."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"no service answers at {url} ({reason}); start one with: quadra serve")
+        self.url, self.reason = url, reason
+
+
+def require(holds: bool, field: str, value: object, rule: str) -> None:
+    """Raise ``InvalidValue`` naming the field, the value and the rule unless the rule holds."""
+    if not holds:
+        raise InvalidValue(field, value, rule)

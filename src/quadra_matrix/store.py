@@ -1,0 +1,1 @@
+"""The Store protocols that features need; at most four methods each."""
