@@ -1,0 +1,1 @@
+"""What must last: the database, its migrations, backups, shared state in Redis."""
