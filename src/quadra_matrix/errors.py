@@ -2,6 +2,7 @@
 
 QuadraError
 ├── InvalidValue            a value breaks a rule; names field, value and rule
+├── InvalidSettings         options of the service are refused; names each variable and its rule
 ├── MissingExtra            an optional dependency is not installed; names the extra
 ├── ServiceError            a running service answered with a problem document
 └── ServiceUnreachable      no service answered at the address
@@ -11,6 +12,7 @@ Each feature adds its branch here. Errors carry their facts as attributes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -24,6 +26,15 @@ class InvalidValue(QuadraError, ValueError):
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(f"{field} is {value!r}; it must be {rule}")
         self.field, self.value, self.rule = field, value, rule
+
+
+class InvalidSettings(QuadraError):
+    """Options of the service are refused. ``problems`` maps each variable to its rule; "" is about several."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        lines = [f"{variable}: {rule}" if variable else rule for variable, rule in problems.items()]
+        super().__init__("; ".join(lines))
+        self.problems = dict(problems)
 
 
 class MissingExtra(QuadraError, ImportError):

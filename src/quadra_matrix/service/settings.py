@@ -1,0 +1,263 @@
+"""Every option of the ready service, and where its value came from; the only reader of the environment."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+from quadra_matrix.errors import InvalidSettings
+from quadra_matrix.service.secret import weakness
+
+PREFIX = "QUADRA_"
+
+
+class Environment(enum.StrEnum):
+    """Where the service runs; production refuses what only development may do."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class ExecutorName(enum.StrEnum):
+    """Who runs training jobs."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
+class LogLevel(enum.StrEnum):
+    """The least severe record that is written."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def _split(given: object) -> object:
+    """Return the parts of a comma-separated text; anything else is left to the field's type."""
+    return tuple(part for part in map(str.strip, given.split(",")) if part) if isinstance(given, str) else given
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Folder = Annotated[Path, AfterValidator(Path.absolute)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """The service's options: arguments first, then the environment, then the file ``.env``, then the defaults.
+
+    Frozen, so it may be shared between threads. Constructing one raises pydantic's ``ValidationError``; a program
+    that reports to a person calls ``load``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",  # .env is shared with other programs: docker compose reads it too
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Environment = Environment.DEVELOPMENT
+    """development or production. Production refuses to start without a strong secret key."""
+
+    secret_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("QUADRA_SECRET_KEY", "SECRET_KEY"), repr=False
+    )
+    """Signs what the service hands out; 32 bytes or more. Plain SECRET_KEY is read too."""
+
+    data_dir: Folder = Path("quadra-data")
+    """Folder of everything that must last: database, datasets, models, logs."""
+
+    database_url: str = Field(default_factory=lambda given: f"sqlite:///{given['data_dir'] / 'quadra.db'}", repr=False)
+    """sqlite:///file or postgresql://user:password@host/name. The default is a file in the data folder."""
+
+    host: str = "127.0.0.1"
+    """Address the HTTP server and the WebSocket hub listen on."""
+
+    port: Port = 5000
+    """TCP port of the HTTP server."""
+
+    hub_port: Port = 5001
+    """TCP port of the WebSocket hub."""
+
+    workers: Count = 2
+    """HTTP worker processes."""
+
+    grace_seconds: Seconds = 30.0
+    """Seconds that requests in flight have to finish after a stop signal."""
+
+    executor: ExecutorName = ExecutorName.LOCAL
+    """Who runs training jobs: local processes, or a Dask cluster."""
+
+    dask_address: str | None = None
+    """Address of a running Dask scheduler, such as tcp://127.0.0.1:8786; needed by the dask executor."""
+
+    max_running_jobs: Count = 2
+    """Training jobs that run at once; the others wait."""
+
+    queue_limit: Count = 100
+    """Training jobs that may wait; past it a request is refused with Retry-After."""
+
+    job_lease_seconds: Seconds = 6.0
+    """Seconds without a heartbeat after which a running job counts as dead."""
+
+    max_upload_bytes: Count = 100 * 1024 * 1024
+    """Largest dataset upload, in bytes."""
+
+    max_batch_rows: Count = 10_000
+    """Most rows of one prediction request."""
+
+    default_model: str = Field(default="sample", min_length=1)
+    """Model that answers a prediction that names none; readiness waits until it is warm."""
+
+    allowed_origins: Words = ()
+    """Web origins, separated by commas, that may call from a browser; the service's own are always allowed."""
+
+    redis_url: str | None = Field(default=None, repr=False)
+    """redis://host:port/0, for state that several machines share; unset means none."""
+
+    log_level: LogLevel = LogLevel.INFO
+    """DEBUG, INFO, WARNING or ERROR."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Settings:
+        if self.executor is ExecutorName.DASK and not self.dask_address:
+            raise ValueError(f"the dask executor needs {PREFIX}DASK_ADDRESS, such as tcp://127.0.0.1:8786")
+        if self.port == self.hub_port:
+            raise ValueError(f"{PREFIX}PORT and {PREFIX}HUB_PORT are both {self.port}; they must differ")
+        if self.environment is Environment.PRODUCTION:
+            self._refuse_weak_secret()
+        return self
+
+    def _refuse_weak_secret(self) -> None:
+        why = weakness(self.secret_key.get_secret_value() if self.secret_key else "")
+        if why:
+            raise ValueError(f"production needs a strong SECRET_KEY: {why}; make one with: quadra config secret")
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Folder of uploaded datasets."""
+        return self.data_dir / "datasets"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of published models: name, then version."""
+        return self.data_dir / "models"
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of what lives only while the service runs: process ids, sockets, metric files."""
+        return self.data_dir / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Folder of what jobs and processes wrote."""
+        return self.data_dir / "logs"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Folder in which the workers share their metrics."""
+        return self.run_dir / "metrics"
+
+    def child_environment(self) -> dict[str, str]:
+        """Return this process's environment plus the variables by which a child loads these same settings.
+
+        It holds the secrets: pass it to a process, never to a log.
+        """
+        return dict(os.environ) | {variables(name)[0]: _text(value) for name, value in self if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the value of one option stands."""
+
+    place: str
+    """``environment``, ``.env`` or ``default``."""
+    variable: str | None
+    """The variable that was read; None for a default."""
+
+
+def load(**given: Any) -> Settings:
+    """Return the settings of this process; raise ``InvalidSettings`` with every refused option at once.
+
+    ``given`` holds options of the command line; a None there means that the option was not used.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as refused:
+        # Without the chain: pydantic's own text would repeat the values, and a value may be a secret.
+        raise InvalidSettings({_place(error["loc"]): _rule(error["msg"]) for error in refused.errors()}) from None
+
+
+def sources() -> Mapping[str, Source]:
+    """Return where each option's value comes from in this process."""
+    read = {
+        "environment": EnvSettingsSource(Settings).env_vars,
+        ".env": DotEnvSettingsSource(Settings).env_vars,
+    }
+    return {name: _source(name, read) for name in Settings.model_fields}
+
+
+def unknown_variables() -> list[str]:
+    """Return the ``QUADRA_`` variables of the environment and ``.env`` that no option reads: most are misspelt."""
+    known = {variable.lower() for name in Settings.model_fields for variable in variables(name)} | NOT_OPTIONS
+    found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    return sorted(name.upper() for name in found if name.lower().startswith(PREFIX.lower()) and name not in known)
+
+
+NOT_OPTIONS = frozenset({"quadra_url", "quadra_test_no_skip"})
+"""Variables of the commands and the tests, which are no options of the service."""
+
+
+def variables(name: str) -> list[str]:
+    """Return the variables that set an option; the first one found wins."""
+    alias = Settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [PREFIX + name.upper()]
+
+
+def options() -> Mapping[str, FieldInfo]:
+    """Return every option with its type, default and description, in the order of this file."""
+    return Settings.model_fields
+
+
+def _source(name: str, read: Mapping[str, Mapping[str, str | None]]) -> Source:
+    for place, found in read.items():
+        for variable in variables(name):
+            if found.get(variable.lower()):
+                return Source(place, variable)
+    return Source("default", None)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Return the variable that an error of pydantic is about; empty where it is about several."""
+    if not location:
+        return ""
+    name = str(location[0])
+    return variables(name)[0] if name in Settings.model_fields else name
+
+
+def _rule(message: str) -> str:
+    return message.removeprefix("Value error, ")
