@@ -6,12 +6,15 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from quadra_matrix import __version__
-from quadra_matrix.errors import InvalidValue, QuadraError
+from quadra_matrix.errors import InvalidSettings, InvalidValue, MissingExtra, QuadraError
 from quadra_matrix.terminal import Exit, fail
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
+}
 """Command name -> (module:attribute, help line). The help line stands here so that ``--help`` imports no feature."""
 
 
@@ -27,7 +30,12 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as missing:
+            if missing.name is None or missing.name.startswith("quadra_matrix"):
+                raise  # ours to repair, not the user's
+            raise MissingExtra(missing.name, "all") from missing
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -37,11 +45,18 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name from the table: the user waits for this at every tab."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        if names:
+            return [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        return super().shell_complete(ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours becomes one line on standard error and an exit code."""
         try:
             return super().invoke(ctx)
-        except InvalidValue as refused:
+        except (InvalidSettings, InvalidValue) as refused:
             raise fail(str(refused), Exit.USAGE) from refused
         except QuadraError as failed:
             raise fail(str(failed)) from failed

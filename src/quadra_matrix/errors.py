@@ -29,11 +29,10 @@ class InvalidValue(QuadraError, ValueError):
 
 
 class InvalidSettings(QuadraError):
-    """Options of the service are refused. ``problems`` maps each variable to its rule; "" is about several."""
+    """Options of the service are refused. ``problems`` maps each variable to the rule it breaks."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
-        lines = [f"{variable}: {rule}" if variable else rule for variable, rule in problems.items()]
-        super().__init__("; ".join(lines))
+        super().__init__("; ".join(f"{variable}: {rule}" for variable, rule in problems.items()))
         self.problems = dict(problems)
 
 

@@ -47,10 +47,11 @@ def test_every_source_is_named(env_file: Path, monkeypatch: pytest.MonkeyPatch) 
 
     found = sources()
 
-    assert found["port"] == Source(".env", "QUADRA_PORT")
-    assert found["workers"] == Source("environment", "QUADRA_WORKERS")
-    assert found["secret_key"] == Source(".env", "SECRET_KEY")
-    assert found["host"] == Source("default", None)
+    assert found["port"] == Source(".env", "QUADRA_PORT", "1001")
+    assert found["workers"] == Source("environment", "QUADRA_WORKERS", "8")
+    assert found["secret_key"] == Source(".env", "SECRET_KEY", "from-the-file")
+    assert found["host"] == Source("default")
+    assert "from-the-file" not in repr(found)
 
 
 def test_a_misspelt_variable_is_noticed(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +87,8 @@ def test_a_child_process_loads_the_same_settings(tmp_path: Path, monkeypatch: py
         ("QUADRA_GRACE_SECONDS", "nan"),
         ("QUADRA_EXECUTOR", "ray"),
         ("QUADRA_LOG_LEVEL", "LOUD"),
+        ("QUADRA_DATABASE_URL", "mysql://host/name"),
+        ("QUADRA_DATABASE_URL", "quadra.db"),
     ],
 )
 def test_a_refused_option_names_its_variable(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +114,7 @@ def test_the_dask_executor_needs_an_address() -> None:
 
 
 def test_both_servers_need_their_own_port() -> None:
-    with pytest.raises(InvalidSettings, match="must differ"):
+    with pytest.raises(InvalidSettings, match="QUADRA_HUB_PORT: Port 5001"):
         load(port=5001)
 
 
@@ -124,7 +127,7 @@ def test_settings_are_frozen() -> None:
 def test_production_refuses_a_weak_key_and_says_how_to_make_one(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", key)
 
-    with pytest.raises(InvalidSettings, match=r"SECRET_KEY: .*quadra config secret") as refused:
+    with pytest.raises(InvalidSettings, match=r"QUADRA_SECRET_KEY: .*quadra config secret") as refused:
         load(environment="production")
 
     assert not key or key not in str(refused.value)

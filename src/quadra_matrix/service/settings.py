@@ -5,11 +5,20 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
@@ -68,6 +77,7 @@ class Settings(BaseSettings):
         extra="ignore",  # .env is shared with other programs: docker compose reads it too
         frozen=True,
         use_attribute_docstrings=True,
+        validate_default=True,  # a rule may ask for a value that is not there
         validate_by_name=True,
         hide_input_in_errors=True,
     )
@@ -134,20 +144,35 @@ class Settings(BaseSettings):
     log_level: LogLevel = LogLevel.INFO
     """DEBUG, INFO, WARNING or ERROR."""
 
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Settings:
-        if self.executor is ExecutorName.DASK and not self.dask_address:
-            raise ValueError(f"the dask executor needs {PREFIX}DASK_ADDRESS, such as tcp://127.0.0.1:8786")
-        if self.port == self.hub_port:
-            raise ValueError(f"{PREFIX}PORT and {PREFIX}HUB_PORT are both {self.port}; they must differ")
-        if self.environment is Environment.PRODUCTION:
-            self._refuse_weak_secret()
-        return self
+    @field_validator("secret_key")
+    @classmethod
+    def _is_strong_in_production(cls, key: SecretStr | None, rest: ValidationInfo) -> SecretStr | None:
+        if rest.data.get("environment") is Environment.PRODUCTION:
+            why = weakness(key.get_secret_value() if key else "")
+            if why:
+                raise ValueError(f"production needs a strong SECRET_KEY; {why}; make one with: quadra config secret")
+        return key
 
-    def _refuse_weak_secret(self) -> None:
-        why = weakness(self.secret_key.get_secret_value() if self.secret_key else "")
-        if why:
-            raise ValueError(f"production needs a strong SECRET_KEY: {why}; make one with: quadra config secret")
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_known_database(cls, url: str) -> str:
+        if url.partition(":")[0].partition("+")[0] not in {"sqlite", "postgresql", "postgres"}:
+            raise ValueError("Address should start with sqlite:// or postgresql://")
+        return url
+
+    @field_validator("hub_port")
+    @classmethod
+    def _leaves_the_port_to_http(cls, hub_port: int, rest: ValidationInfo) -> int:
+        if hub_port == rest.data.get("port"):
+            raise ValueError(f"Port {hub_port} is the HTTP server's; the hub needs its own")
+        return hub_port
+
+    @field_validator("dask_address")
+    @classmethod
+    def _is_given_for_dask(cls, address: str | None, rest: ValidationInfo) -> str | None:
+        if rest.data.get("executor") is ExecutorName.DASK and not address:
+            raise ValueError("the dask executor needs the scheduler's address, such as tcp://127.0.0.1:8786")
+        return address
 
     @property
     def datasets_dir(self) -> Path:
@@ -188,8 +213,10 @@ class Source:
 
     place: str
     """``environment``, ``.env`` or ``default``."""
-    variable: str | None
+    variable: str | None = None
     """The variable that was read; None for a default."""
+    text: str | None = field(default=None, repr=False)
+    """What the variable held; it may be a secret."""
 
 
 def load(**given: Any) -> Settings:
@@ -240,9 +267,10 @@ def options() -> Mapping[str, FieldInfo]:
 def _source(name: str, read: Mapping[str, Mapping[str, str | None]]) -> Source:
     for place, found in read.items():
         for variable in variables(name):
-            if found.get(variable.lower()):
-                return Source(place, variable)
-    return Source("default", None)
+            text = found.get(variable.lower())
+            if text:
+                return Source(place, variable, text)
+    return Source("default")
 
 
 def _text(value: object) -> str:
@@ -252,9 +280,7 @@ def _text(value: object) -> str:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """Return the variable that an error of pydantic is about; empty where it is about several."""
-    if not location:
-        return ""
+    """Return the variable that an error of pydantic is about."""
     name = str(location[0])
     return variables(name)[0] if name in Settings.model_fields else name
 
