@@ -1,0 +1,1 @@
+"""Train, publish and serve models: the main job of the ready service."""

@@ -1,1 +1,0 @@
-"""The Store protocols that features need; at most four methods each."""

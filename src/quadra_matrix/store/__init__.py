@@ -1,0 +1,1 @@
+"""The values that stores keep, and the Store protocols that features need; at most four methods each."""
