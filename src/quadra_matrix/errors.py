@@ -4,6 +4,12 @@ QuadraError
 ├── InvalidValue            a value breaks a rule; names field, value and rule
 ├── InvalidSettings         options of the service are refused; names each variable and its rule
 ├── MissingExtra            an optional dependency is not installed; names the extra
+├── JobRefused              the job table refused; every branch names the job or the key
+│   ├── UnknownJob          no job has this id
+│   ├── QueueFull           as many jobs wait as may wait; says when to come back
+│   ├── KeyReused           an Idempotency-Key came again with another request
+│   ├── JobOver             the job has ended and cannot be cancelled
+│   └── JobLost             somebody else has the job, or it ended meanwhile
 ├── ServiceError            a running service answered with a problem document
 └── ServiceUnreachable      no service answered at the address
 
@@ -42,6 +48,50 @@ class MissingExtra(QuadraError, ImportError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'quadra-matrix[{extra}]'")
         self.package, self.extra = package, extra
+
+
+class JobRefused(QuadraError):
+    """The job table refused."""
+
+
+class UnknownJob(JobRefused):
+    """No job has this id."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"no job has the id {job!r}")
+        self.job = job
+
+
+class QueueFull(JobRefused):
+    """As many jobs wait as may wait."""
+
+    def __init__(self, limit: int, retry_after: float) -> None:
+        super().__init__(f"{limit} jobs wait already; try again in {retry_after:g} s")
+        self.limit, self.retry_after = limit, retry_after
+
+
+class KeyReused(JobRefused):
+    """An Idempotency-Key came again with another request."""
+
+    def __init__(self, key: str, job: str) -> None:
+        super().__init__(f"the Idempotency-Key {key!r} already made job {job} from another request; use a new key")
+        self.key, self.job = key, job
+
+
+class JobOver(JobRefused):
+    """The job has ended and cannot be cancelled."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job {job} is {state} already and cannot be cancelled")
+        self.job, self.state = job, state
+
+
+class JobLost(JobRefused):
+    """Somebody else has the job, or it ended meanwhile."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job {job} is {state} and no longer ours to change")
+        self.job, self.state = job, state
 
 
 class ServiceError(QuadraError):
