@@ -1,6 +1,7 @@
 """Every error the package raises on purpose.
 
 QuadraError
+├── DatabaseUnavailable     the database does not answer, or stays locked
 ├── InvalidValue            a value breaks a rule; names field, value and rule
 ├── InvalidSettings         options of the service are refused; names each variable and its rule
 ├── MissingExtra            an optional dependency is not installed; names the extra
@@ -32,6 +33,14 @@ class InvalidValue(QuadraError, ValueError):
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(f"{field} is {value!r}; it must be {rule}")
         self.field, self.value, self.rule = field, value, rule
+
+
+class DatabaseUnavailable(QuadraError):
+    """The database does not answer, or stays locked; a later attempt may succeed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database is not available: {reason}")
+        self.reason = reason
 
 
 class InvalidSettings(QuadraError):

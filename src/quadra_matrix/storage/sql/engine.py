@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from quadra_matrix.errors import InvalidValue
+from quadra_matrix.errors import DatabaseUnavailable, InvalidValue
 
 BUSY_TIMEOUT = 15.0
-"""Seconds a SQLite writer waits for another one before it gives up."""
+"""Seconds a transaction waits for another one's lock before it gives up."""
+
+CONNECT_TIMEOUT = 10
+"""Seconds to wait for PostgreSQL to answer, or for a connection of a pool in full use."""
+
+MODE = "quadra_mode"
+"""Name of the execution option that tells SQLite how to begin."""
+
+WRITE_MISTAKES = frozenset({sqlite3.SQLITE_ERROR})
+READ_MISTAKES = WRITE_MISTAKES | {sqlite3.SQLITE_READONLY}
+"""SQLite's codes for a statement that is wrong, and for one that writes while reading."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -29,66 +41,124 @@ metadata = sa.MetaData(
 
 
 class Database:
-    """A pool of connections to ``url``. May be shared between threads, not across a fork."""
+    """A pool of connections to ``url``. May be shared between threads, not across a fork.
 
-    def __init__(self, url: str) -> None:
-        try:
-            address = sa.make_url(url)
-        except sa.exc.ArgumentError:
-            rule = "an address like sqlite:///file or postgresql://host/name"
-            raise InvalidValue("database_url", "(not shown)", rule) from None  # the address may hold a password
-        if address.drivername in {"postgresql", "postgres"}:
-            address = address.set(drivername="postgresql+psycopg")
+    Nothing is opened before the first transaction. A database that does not answer, or stays locked for
+    ``busy_timeout`` seconds, raises ``DatabaseUnavailable``; other errors of SQLAlchemy are bugs and pass through.
+    """
+
+    def __init__(self, url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        address = _address(url)
         self.dialect = address.get_backend_name()
-        if self.dialect not in {"sqlite", "postgresql"}:
-            raise InvalidValue("database_url", f"{self.dialect}://...", "sqlite or postgresql")
-        self.engine = _sqlite(address) if self.dialect == "sqlite" else _postgresql(address)
+        open_engine = _sqlite if self.dialect == "sqlite" else _postgresql
+        self.engine = open_engine(address, busy_timeout)
 
     @contextlib.contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, lock: str | None = None) -> Iterator[Connection]:
         """Yield a connection inside one write transaction: committed at the end, rolled back on an exception.
 
-        On SQLite the write lock is taken at the start (BEGIN IMMEDIATE), so a transaction that reads and then
-        writes never fails half-way with "database is locked".
+        ``lock`` names what only one transaction at a time may do, in all processes that share the database. SQLite
+        has one writer anyway: it takes the write lock at the start, so a transaction that reads and then writes never
+        fails half-way. On PostgreSQL, without a lock, select rows that the transaction will change ``FOR UPDATE``.
         """
-        with self.engine.connect() as connection:
-            connection.info["mode"] = "IMMEDIATE"
-            try:
-                with connection.begin():
-                    yield connection
-            finally:
-                connection.info.pop("mode", None)
+        with _translated(WRITE_MISTAKES), self._transaction(**{MODE: "write"}) as connection:
+            if lock is not None and self.dialect == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(lock))))
+            yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """Yield a connection inside one read transaction: every query sees the same state."""
-        with self.engine.connect() as connection, connection.begin():
+        """Yield a connection inside one read transaction: every query sees the same state, and a write is refused."""
+        snapshot: dict[str, object] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        options = snapshot if self.dialect == "postgresql" else {MODE: "read"}
+        with _translated(READ_MISTAKES), self._transaction(**options) as connection:
             yield connection
 
     def close(self) -> None:
-        """Close every idle connection; the next use opens new ones (also after a fork)."""
+        """Close every idle connection; the next use opens new ones."""
         self.engine.dispose()
 
+    @contextlib.contextmanager
+    def _transaction(self, **options: object) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.execution_options(**options).begin():
+            yield connection
 
-def _postgresql(address: sa.URL) -> sa.Engine:
-    """Return an engine that notices a restarted server."""
-    return sa.create_engine(
-        address, pool_pre_ping=True, pool_size=5, max_overflow=10, pool_timeout=10, connect_args={"connect_timeout": 10}
+
+def _address(url: str) -> sa.URL:
+    try:
+        address = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        rule = "an address like sqlite:///file or postgresql://host/name"
+        raise InvalidValue("database_url", "(not shown)", rule) from None  # the address may hold a password
+    if address.drivername in {"postgresql", "postgres"}:
+        address = address.set(drivername="postgresql+psycopg")
+    if address.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise InvalidValue("database_url", f"{address.drivername}://...", "sqlite or postgresql")
+    if address.drivername == "sqlite" and address.database in {None, "", ":memory:"}:
+        raise InvalidValue("database_url", url, "a file: memory is not shared between processes")
+    return address
+
+
+@contextlib.contextmanager
+def _translated(mistakes: frozenset[int]) -> Iterator[None]:
+    """Turn what an operator can repair into ``DatabaseUnavailable``, whose text holds no address and no statement.
+
+    PostgreSQL keeps that class of errors apart from our mistakes; SQLite does by the codes in ``mistakes``.
+    """
+    try:
+        yield
+    except sa.exc.TimeoutError as waited:
+        raise DatabaseUnavailable("every connection of the pool is in use") from waited
+    except sa.exc.OperationalError as failed:
+        if getattr(failed.orig, "sqlite_errorcode", None) in mistakes:
+            raise
+        raise DatabaseUnavailable(" ".join(str(failed.orig).split())) from failed
+
+
+def _number_of(lock: str) -> int:
+    """Return the signed 64-bit number that stands for the lock in PostgreSQL."""
+    return int.from_bytes(hashlib.blake2b(lock.encode(), digest_size=8).digest(), signed=True)
+
+
+def _postgresql(address: sa.URL, busy_timeout: float) -> sa.Engine:
+    """Return an engine that notices a restarted server and does not wait for a lock without end."""
+    engine = sa.create_engine(
+        address,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=10,
+        pool_timeout=CONNECT_TIMEOUT,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT},
     )
 
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        connection.cursor().execute(f"SET lock_timeout = {round(busy_timeout * 1000)}")
+        connection.commit()
 
-def _sqlite(address: sa.URL) -> sa.Engine:
+    return engine
+
+
+def _sqlite(address: sa.URL, busy_timeout: float) -> sa.Engine:
     """Return an engine with WAL, foreign keys, a busy timeout, and transactions that begin when we say so."""
-    engine = sa.create_engine(address, connect_args={"timeout": BUSY_TIMEOUT})
+    engine = sa.create_engine(address, pool_timeout=CONNECT_TIMEOUT, connect_args={"timeout": busy_timeout})
+
+    @sa.event.listens_for(engine, "do_connect")
+    def make_folder(dialect: sa.Dialect, entry: ConnectionPoolEntry, arguments: list[str], options: object) -> None:
+        Path(arguments[0]).parent.mkdir(parents=True, exist_ok=True)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the sqlite3 module must not begin transactions by itself
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not wait for each other
+        # A power cut may lose the last transactions but never corrupts; a killed process loses nothing.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
 
     @sa.event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql(f"BEGIN {connection.info.get('mode', 'DEFERRED')}")
+    def begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get(MODE)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if mode == 'read' else 'OFF'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN DEFERRED")
 
     return engine
