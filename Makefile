@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 SYNCED := .venv/.synced
+VERSIONS := src/quadra_matrix/storage/migrations/versions
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock
+.PHONY: help run test lint lock migration
 
 help: ## list the jobs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,3 +33,7 @@ lint: $(SYNCED) ## style, types, import contracts, owners
 lock: ## resolve every version again and export requirements.txt
 	@$(UV) lock
 	@$(UV) export --quiet --frozen --no-hashes --no-header --no-dev --extra all -o requirements.txt
+
+migration: $(SYNCED) ## write the revision that follows the newest: make migration m='add rollouts'
+	@$(BIN)/python scripts/new_migration.py "$(m)"
+	@$(BIN)/ruff check --quiet --fix-only $(VERSIONS) && $(BIN)/ruff format --quiet $(VERSIONS)

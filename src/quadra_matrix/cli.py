@@ -14,6 +14,7 @@ from quadra_matrix.terminal import Exit, fail
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
+    "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
 }
 """Command name -> (module:attribute, help line). The help line stands here so that ``--help`` imports no feature."""
 

@@ -1,7 +1,9 @@
 """Every error the package raises on purpose.
 
 QuadraError
+├── BrokenReferences        a change of tables would leave rows that refer to nothing
 ├── DatabaseUnavailable     the database does not answer, or stays locked
+├── UnknownRevision         a newer version has upgraded the database
 ├── InvalidValue            a value breaks a rule; names field, value and rule
 ├── InvalidSettings         options of the service are refused; names each variable and its rule
 ├── MissingExtra            an optional dependency is not installed; names the extra
@@ -19,7 +21,7 @@ Each feature adds its branch here. Errors carry their facts as attributes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -33,6 +35,24 @@ class InvalidValue(QuadraError, ValueError):
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(f"{field} is {value!r}; it must be {rule}")
         self.field, self.value, self.rule = field, value, rule
+
+
+class BrokenReferences(QuadraError):
+    """A change of tables would leave rows that refer to nothing; it was rolled back."""
+
+    def __init__(self, references: Sequence[str]) -> None:
+        super().__init__(f"rows would refer to nothing, from {', '.join(references)}; the change was rolled back")
+        self.references = tuple(references)
+
+
+class UnknownRevision(QuadraError):
+    """The database is at a revision that this version does not know."""
+
+    def __init__(self, revision: str, newest: str) -> None:
+        super().__init__(
+            f"the database is at revision {revision}, this version knows up to {newest}; install the newer version"
+        )
+        self.revision, self.newest = revision, newest
 
 
 class DatabaseUnavailable(QuadraError):

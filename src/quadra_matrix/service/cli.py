@@ -1,8 +1,14 @@
-"""``quadra config``: what the service would run with, and why."""
+"""``quadra config`` and ``quadra db``: what an operator does before the service starts.
+
+The group ``db`` stands here and not in ``storage/``, because only the settings know which database it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +17,9 @@ from quadra_matrix.service.options import describe, example
 from quadra_matrix.service.secret import new_secret
 from quadra_matrix.service.settings import load, sources, unknown_variables
 from quadra_matrix.terminal import Exit, json_option, print_json, print_table, remark
+
+if TYPE_CHECKING:
+    from quadra_matrix.storage.sql import Database
 
 
 @click.group()
@@ -58,3 +67,67 @@ def secret(as_json: bool) -> None:
         print_json({"secret_key": made})
     else:
         click.echo(made)
+
+
+@click.group()
+def db() -> None:
+    """Bring the database up to date, and check that it is."""
+
+
+@db.command("upgrade")
+@json_option
+def upgrade_tables(as_json: bool) -> None:
+    """Bring the tables to the newest revision; safe to run from several machines at once."""
+    from quadra_matrix.storage.migrations import upgrade
+
+    with _database() as database:
+        done = upgrade(database)
+    if as_json:
+        print_json(asdict(done))
+    elif done.applied:
+        click.echo(f"upgraded from {done.before or 'an empty database'} to {done.after}")
+    else:
+        click.echo(f"already at {done.after}")
+
+
+@db.command()
+@json_option
+def current(as_json: bool) -> None:
+    """Print the revision of the database and the newest one."""
+    from quadra_matrix.storage import migrations
+
+    with _database() as database:
+        row = {"database": database.dialect, "revision": migrations.current(database), "newest": migrations.head()}
+    if as_json:
+        print_json(row)
+    else:
+        print_table([row], list(row))
+
+
+@db.command("check")
+@json_option
+def check_tables(as_json: bool) -> None:
+    """Compare the tables with what this version defines. Exit code 1 when they differ."""
+    from quadra_matrix.storage.migrations import drift
+
+    with _database() as database:
+        differences = drift(database)
+    if as_json:
+        print_json({"up_to_date": not differences, "differences": differences})
+    elif not differences:
+        click.echo("the tables are what this version defines")
+    for difference in differences:
+        remark(difference)
+    if differences:
+        raise SystemExit(Exit.FAILED)
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    from quadra_matrix.storage.sql import Database
+
+    database = Database(load().database_url)
+    try:
+        yield database
+    finally:
+        database.close()

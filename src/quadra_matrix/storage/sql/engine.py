@@ -13,10 +13,13 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from quadra_matrix.errors import DatabaseUnavailable, InvalidValue
+from quadra_matrix.errors import BrokenReferences, DatabaseUnavailable, InvalidValue
 
 BUSY_TIMEOUT = 15.0
 """Seconds a transaction waits for another one's lock before it gives up."""
+
+SCHEMA_TIMEOUT = 600.0
+"""Seconds a process waits for another one that changes the tables."""
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for PostgreSQL to answer, or for a connection of a pool in full use."""
@@ -73,6 +76,23 @@ class Database:
         options = snapshot if self.dialect == "postgresql" else {MODE: "read"}
         with _translated(READ_MISTAKES), self._transaction(**options) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def change_schema(self) -> Iterator[Connection]:
+        """Yield a connection inside a transaction that changes tables, in one process at a time.
+
+        SQLite changes a column by copying its table and dropping the old one. Dropping deletes the rows, and those
+        that refer to them with it, so foreign keys are off here and checked at the end instead.
+        """
+        with _translated(WRITE_MISTAKES), self.engine.connect() as connection:
+            connection.detach()  # what is set here must not come back from the pool
+            with connection.execution_options(**{MODE: "schema"}).begin():
+                if self.dialect == "postgresql":
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(SCHEMA_TIMEOUT * 1000)}")
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of("schema"))))
+                yield connection
+                if self.dialect == "sqlite":
+                    _require_whole_references(connection)
 
     def close(self) -> None:
         """Close every idle connection; the next use opens new ones."""
@@ -159,6 +179,16 @@ def _sqlite(address: sa.URL, busy_timeout: float) -> sa.Engine:
     def begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get(MODE)
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if mode == 'read' else 'OFF'}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN DEFERRED")
+        if mode == "schema":
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(SCHEMA_TIMEOUT * 1000)}")
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql("BEGIN DEFERRED" if mode in {None, "read"} else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _require_whole_references(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        found = sorted({f"{row[0]} to {row[2]}" for row in broken})
+        raise BrokenReferences(found)

@@ -1,0 +1,93 @@
+"""Bring a database to the newest revision, once, however many processes ask; and tell whether it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from quadra_matrix.errors import UnknownRevision
+from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.schema import all_tables
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What an upgrade did."""
+
+    before: str | None
+    """Revision of the database before; None for an empty one."""
+    after: str
+    applied: tuple[str, ...]
+    """The revisions that ran, oldest first; none when another process was faster."""
+
+
+def head() -> str:
+    """Return the newest revision this version of the package knows."""
+    return str(ScriptDirectory(str(FOLDER)).get_current_head())
+
+
+def current(database: Database) -> str | None:
+    """Return the revision of the database; None for one that was never upgraded."""
+    with database.read() as connection:
+        return _current(connection)
+
+
+def upgrade(database: Database) -> Upgrade:
+    """Bring the database to the newest revision, all or nothing.
+
+    Several processes may ask at once: the first does it, the others wait and find it done. Raises ``UnknownRevision``
+    for a database that a newer version has upgraded.
+    """
+    with database.change_schema() as connection:
+        before = _current(connection)
+        steps = _steps_after(before)
+        if steps:
+            command.upgrade(configuration(connection), "head")
+        return Upgrade(before, after=head(), applied=steps)
+
+
+def drift(database: Database) -> list[str]:
+    """Return how the tables differ from what the package defines; empty when they do not."""
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [_sentence(difference) for difference in compare_metadata(context, all_tables())]
+
+
+def configuration(connection: Connection) -> Config:
+    """Return Alembic's configuration for work on an open connection."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return config
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _steps_after(revision: str | None) -> tuple[str, ...]:
+    """Return the revisions that follow ``revision``, oldest first."""
+    script = ScriptDirectory(str(FOLDER))
+    history = [step.revision for step in script.walk_revisions()]
+    if revision is None:
+        return tuple(reversed(history))
+    if revision not in history:
+        raise UnknownRevision(revision, head())
+    return tuple(reversed(history[: history.index(revision)]))
+
+
+def _sentence(difference: object) -> str:
+    """Return one of Alembic's differences in words; a change of a column comes as a list of them."""
+    if isinstance(difference, list):
+        return "; ".join(_sentence(part) for part in difference)
+    what, *where = difference if isinstance(difference, tuple) else (str(difference),)
+    named = [str(getattr(part, "name", part)) for part in where if part is not None and not isinstance(part, dict)]
+    return f"{what}: {' '.join(named)}"
