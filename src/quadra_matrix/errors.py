@@ -13,6 +13,8 @@ QuadraError
 │   ├── KeyReused           an Idempotency-Key came again with another request
 │   ├── JobOver             the job has ended and cannot be cancelled
 │   └── JobLost             somebody else has the job, or it ended meanwhile
+├── RequestRefused          a view refuses a request on purpose; carries the status and the places
+├── ResponseMismatch        an answer breaks the schema that its view promised
 ├── ServiceError            a running service answered with a problem document
 └── ServiceUnreachable      no service answered at the address
 
@@ -121,6 +123,34 @@ class JobLost(JobRefused):
     def __init__(self, job: str, state: str) -> None:
         super().__init__(f"job {job} is {state} and no longer ours to change")
         self.job, self.state = job, state
+
+
+class RequestRefused(QuadraError):
+    """A view refuses a request on purpose; all that it carries is told to the caller.
+
+    ``errors`` maps places (JSON Pointers as URI fragments, ``#/model``) to what is wrong with them.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        require(400 <= status <= 599, "status", status, "between 400 and 599")
+        super().__init__(f"{status} {detail}")
+        self.status, self.detail = status, detail
+        self.errors, self.headers = dict(errors or {}), dict(headers or {})
+
+
+class ResponseMismatch(QuadraError):
+    """An answer breaks the schema that its view promised; ``errors`` are the places and what is wrong there."""
+
+    def __init__(self, endpoint: str, errors: tuple[str, ...]) -> None:
+        super().__init__(f"the answer of {endpoint} breaks its schema: {'; '.join(errors[:10])}")
+        self.endpoint, self.errors = endpoint, errors
 
 
 class ServiceError(QuadraError):

@@ -18,6 +18,14 @@ class Event:
     """Base of everything that is announced. Names are past tense: something happened."""
 
 
+@dataclass(frozen=True, slots=True)
+class ResponseBroke(Event):
+    """An answer of a validated view broke its schema and was sent all the same."""
+
+    endpoint: str
+    errors: tuple[str, ...]
+
+
 Hook = Callable[[Event], None]
 """Receives every event of a feature, in order, on the thread where it happened. It should return at once."""
 

@@ -15,7 +15,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage/migrations/*", "storage/sql/*"),
     "click": ("cli.py", "*/cli.py", "terminal.py"),
     "duckdb": ("service/models/duckdb.py",),
-    "flask": ("flask.py", "*/flask.py", "service/*"),
+    "flask": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
     "granian": ("service/*",),
     "onnx": ("service/models/onnx.py",),
     "onnxruntime": ("service/models/onnxruntime.py",),
@@ -27,7 +27,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "skops": ("service/models/skops.py",),
     "sqlalchemy": ("storage/sql/*", "storage/migrations/*"),
     "time": ("clock.py",),
-    "werkzeug": ("flask.py", "*/flask.py", "service/*"),
+    "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""
 
@@ -44,6 +44,14 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module.split(".")[0]
+
+
+def reads_environment(node: ast.Attribute | ast.ImportFrom) -> bool:
+    """Tell os.environ from the environ of a WSGI request."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os" and any(alias.name in {"environ", "getenv"} for alias in node.names)
+    of_os = isinstance(node.value, ast.Name) and node.value.id == "os"
+    return of_os and node.attr in {"environ", "getenv"}
 
 
 def owned_by(place: str, patterns: tuple[str, ...]) -> bool:
@@ -70,7 +78,7 @@ def test_only_settings_read_the_environment(path: Path) -> None:
     reads = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+        if isinstance(node, ast.Attribute | ast.ImportFrom) and reads_environment(node)
     ]
 
     assert not reads, f"{place} reads the environment on lines {reads}; pass the setting in"

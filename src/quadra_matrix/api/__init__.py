@@ -1,0 +1,1 @@
+"""Feature 1: what an API promises in its documents, and the checks that hold it to that."""

@@ -1,0 +1,6 @@
+"""The API feature on Flask: problem documents, validated views, documentation of an app."""
+
+from quadra_matrix.api.flask.problems import options_of, problem_response, setup_problem_errors, trace_id
+from quadra_matrix.api.flask.validated import validated
+
+__all__ = ["options_of", "problem_response", "setup_problem_errors", "trace_id", "validated"]
