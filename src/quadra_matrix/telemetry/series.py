@@ -1,0 +1,77 @@
+"""The series of the ready service: what is counted, under which names and labels."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from quadra_matrix import __version__
+from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, SharedSeries, exposition
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED = "(none)"
+"""The route of a request that no route matches, so that random paths are one series."""
+
+
+class Metrics:
+    """What the service counts. All processes that name the same folder count together; shared between threads."""
+
+    def __init__(self, folder: Path, gauges: tuple[Gauge, ...] = ()) -> None:
+        self._series = SharedSeries(folder)
+        self._gauges = (_build_info(), *gauges)
+        self._requests = Counter(
+            self._series,
+            "quadra_http_requests_total",
+            "Requests answered, by the route's pattern.",
+            ("method", "route", "status"),
+        )
+        self._durations = Histogram(
+            self._series,
+            "quadra_http_request_duration_seconds",
+            "Seconds from a request's arrival to its answer, by the route's pattern.",
+            ("method", "route"),
+        )
+        self._predictions = Counter(
+            self._series,
+            "quadra_predictions_total",
+            "Prediction requests answered, by model and version.",
+            ("model", "version"),
+        )
+        self._rows = Counter(
+            self._series, "quadra_predicted_rows_total", "Rows predicted, by model and version.", ("model", "version")
+        )
+
+    def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """Count one answered request. ``route`` is the matched pattern, or None."""
+        known = method if method in METHODS else "OTHER"
+        self._requests.add(known, route or UNMATCHED, str(status))
+        self._durations.observe(known, route or UNMATCHED, seconds=seconds)
+
+    def prediction(self, model: str, version: str, rows: int) -> None:
+        """Count one answered prediction request."""
+        self._predictions.add(model, version)
+        self._rows.add(model, version, amount=rows)
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the numbers of all processes in the format that ``accept`` asks for, and its content type."""
+        return exposition(self._series, self._gauges, accept)
+
+    def close(self) -> None:
+        """Let go of the files; the numbers stay."""
+        self._series.close()
+
+
+def training_jobs(count: Callable[[], Mapping[str, int]]) -> Gauge:
+    """Return the gauge of training jobs by state, read from the job table at each scrape."""
+    return Gauge(
+        "quadra_training_jobs",
+        "Training jobs in the job table, by state.",
+        ("state",),
+        lambda: {(state,): number for state, number in count().items()},
+    )
+
+
+def _build_info() -> Gauge:
+    labels = (__version__, platform.python_version())
+    return Gauge("quadra_build_info", "Always 1; the labels say what runs.", ("version", "python"), lambda: {labels: 1})
