@@ -6,9 +6,10 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from flask import Request, Response, current_app, request
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -25,13 +26,15 @@ log = logging.getLogger(__name__)
 CONTRACT = "__quadra_contract__"
 """The attribute under which a validated view carries its contract."""
 
-View = TypeVar("View", bound=Callable[..., Any])
+View = Callable[..., Any]
+Route = Callable[..., ResponseReturnValue]
+"""What Flask calls: the parts of the request are no longer parameters, and the answer is a response."""
 _Reader = Callable[[Request, dict[str, Any]], Any]
 _READY = (WerkzeugResponse,)
 
 
 @overload
-def validated(view: View, /) -> View: ...
+def validated(view: View, /) -> Route: ...
 @overload
 def validated(
     *,
@@ -44,7 +47,7 @@ def validated(
     responses: Mapping[int, Any] | None = None,
     mode: ResponseMode | None = None,
     max_body: int | None = None,
-) -> Callable[[View], View]: ...
+) -> Callable[[View], Route]: ...
 def validated(view: Any = None, /, *, mode: Any = None, max_body: Any = None, **promised: Any) -> Any:
     """Call the view with models made of the raw request, and check what it answers.
 
@@ -61,7 +64,7 @@ def validated(view: Any = None, /, *, mode: Any = None, max_body: Any = None, **
     return _wrap(view, promised, mode, max_body)
 
 
-def _wrap(view: View, promised: dict[str, Any], mode: ResponseMode | None, max_body: int | None) -> View:
+def _wrap(view: View, promised: dict[str, Any], mode: ResponseMode | None, max_body: int | None) -> Route:
     """Return the view with everything inspected that can be inspected before a request."""
     status, responses = promised.pop("status", 200), promised.pop("responses", None)
     contract = contract_of(view, given=promised, status=status, responses=responses, raw=_READY)
@@ -81,7 +84,7 @@ def _wrap(view: View, promised: dict[str, Any], mode: ResponseMode | None, max_b
         return answers.response(run(*args, **kwargs))
 
     setattr(call, CONTRACT, contract)
-    return call  # type: ignore[return-value]
+    return call
 
 
 def _readers(contract: Contract, max_body: int | None) -> list[tuple[str, _Reader]]:
