@@ -3,6 +3,7 @@
 QuadraError
 ├── BrokenReferences        a change of tables would leave rows that refer to nothing
 ├── DatabaseUnavailable     the database does not answer, or stays locked
+├── RedisUnavailable        Redis does not answer
 ├── UnknownRevision         a newer version has upgraded the database
 ├── InvalidValue            a value breaks a rule; names field, value and rule
 ├── InvalidSettings         options of the service are refused; names each variable and its rule
@@ -62,6 +63,14 @@ class DatabaseUnavailable(QuadraError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the database is not available: {reason}")
+        self.reason = reason
+
+
+class RedisUnavailable(QuadraError):
+    """Redis does not answer; a later attempt may succeed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"redis is not available: {reason}")
         self.reason = reason
 
 

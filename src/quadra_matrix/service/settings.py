@@ -190,6 +190,11 @@ class Settings(BaseSettings):
         return self.data_dir / "run"
 
     @property
+    def stopping_file(self) -> Path:
+        """File that exists from a stop signal until the next start: no worker is ready meanwhile."""
+        return self.run_dir / "stopping"
+
+    @property
     def logs_dir(self) -> Path:
         """Folder of what jobs and processes wrote."""
         return self.data_dir / "logs"

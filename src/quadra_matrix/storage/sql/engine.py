@@ -77,6 +77,11 @@ class Database:
         with _translated(READ_MISTAKES), self._transaction(**options) as connection:
             yield connection
 
+    def ping(self) -> None:
+        """Return when the database answers; raise ``DatabaseUnavailable`` when it does not."""
+        with self.read() as connection:
+            connection.execute(sa.select(1))
+
     @contextlib.contextmanager
     def change_schema(self) -> Iterator[Connection]:
         """Yield a connection inside a transaction that changes tables, in one process at a time.

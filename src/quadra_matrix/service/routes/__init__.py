@@ -1,0 +1,1 @@
+"""The HTTP routes of the ready service, one file for each part of the API."""

@@ -1,0 +1,133 @@
+"""Probes get true answers, at once, without secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from quadra_matrix import __version__
+from quadra_matrix.errors import QuadraError
+from quadra_matrix.service.app import create_app
+from quadra_matrix.service.health import OK, Checked, Finding, State, examine
+from quadra_matrix.service.settings import Settings
+from quadra_matrix.testing import FakeClock
+from tests.services.process import free_port
+from tests.services.redis import redis_server
+
+
+def client(settings: Settings, clock: FakeClock | None = None) -> FlaskClient:
+    return create_app(settings, clock=clock or FakeClock()).test_client()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+def failing() -> Finding:
+    raise QuadraError("the reason, with an address")
+
+
+@pytest.mark.parametrize(
+    ("states", "verdict"),
+    [
+        ([], State.OK),
+        ([State.OK], State.OK),
+        ([State.OK, State.WAITING], State.WAITING),
+        ([State.WAITING, State.FAILED, State.OK], State.FAILED),
+    ],
+)
+def test_the_verdict_is_the_worst_state(states: list[State], verdict: State) -> None:
+    checks = {str(number): lambda state=state: Finding(state) for number, state in enumerate(states)}
+
+    assert examine(checks).state is verdict
+
+
+def test_a_check_is_timed() -> None:
+    clock = FakeClock()
+
+    def slow() -> Finding:
+        clock.advance(0.5)
+        return OK
+
+    assert examine({"slow": slow}, clock).checks["slow"] == Checked(State.OK, None, 0.5)
+
+
+def test_a_check_that_raises_has_failed_and_only_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    report = examine({"database": failing, "other": lambda: OK})
+
+    assert report.state is State.FAILED
+    assert report.checks["database"].detail == "QuadraError; the log says more"
+    assert report.checks["other"].state is State.OK
+    assert "database failed: the reason, with an address" in caplog.text
+
+
+def test_a_bug_in_a_check_is_not_called_ill_health() -> None:
+    with pytest.raises(ZeroDivisionError):
+        examine({"broken": lambda: Finding(State(str(1 // 0)))})
+
+
+def test_health_tells_version_uptime_and_every_check(settings: Settings) -> None:
+    clock = FakeClock()
+    asked = client(settings, clock)
+    clock.advance(12)
+
+    answer = asked.get("/health")
+
+    assert answer.status_code == 200
+    assert answer.json["status"] == "ok"
+    assert (answer.json["version"], answer.json["uptime"]) == (__version__, 12)
+    assert {name: check["state"] for name, check in answer.json["checks"].items()} == {
+        "database": "ok",
+        "service": "ok",
+    }
+
+
+def test_a_database_that_is_away_is_not_ready_but_alive(settings: Settings) -> None:
+    address = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/name"
+    asked = client(settings.model_copy(update={"database_url": address}))
+
+    ready, alive = asked.get("/health/ready"), asked.get("/health/live")
+
+    assert (ready.status_code, ready.json["status"]) == (503, "failed")
+    assert ready.json["checks"]["database"]["detail"] == "DatabaseUnavailable; the log says more"
+    assert (alive.status_code, alive.json) == (200, {"status": "ok"})
+
+
+def test_a_service_that_stops_is_not_ready_but_alive(settings: Settings) -> None:
+    asked = client(settings)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    settings.stopping_file.touch()
+
+    assert (asked.get("/health/ready").status_code, asked.get("/health/live").status_code) == (503, 200)
+    assert asked.get("/health").json["checks"]["service"]["detail"] == "the service stops"
+
+
+def test_redis_is_checked_where_one_is_configured(settings: Settings, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis:
+        asked = client(settings.model_copy(update={"redis_url": redis.url}))
+        up = asked.get("/health")
+    down = asked.get("/health")
+
+    assert (up.status_code, up.json["checks"]["redis"]["state"]) == (200, "ok")
+    assert (down.status_code, down.json["checks"]["redis"]["state"]) == (503, "failed")
+
+
+def test_metrics_count_requests_of_all_workers(settings: Settings) -> None:
+    first, second = client(settings), client(settings)
+    first.get("/health/live")
+    first.get("/nowhere")
+
+    answer = second.get("/metrics")
+
+    assert answer.content_type.startswith("text/plain; version=0.0.4")
+    assert 'quadra_http_requests_total{method="GET",route="/health/live",status="200"} 1.0' in answer.text
+    assert 'quadra_http_requests_total{method="GET",route="(none)",status="404"} 1.0' in answer.text
+
+
+def test_an_unknown_path_is_answered_with_a_problem(settings: Settings) -> None:
+    answer = client(settings).get("/nowhere")
+
+    assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
