@@ -41,8 +41,8 @@ def wheel_for_this_machine(wheels: list[dict]) -> dict:
     sys.exit(f"uv has no wheel for {sysconfig.get_platform()}; install pip (apt-get install python3-venv)")
 
 
-def unpack_uv(wheel: dict) -> None:
-    """Download the wheel, check its hash and put its programs into .venv/bin."""
+def unpack_uv(wheel: dict, folder: Path) -> None:
+    """Download the wheel, check its hash and put its programs into the folder."""
     with urllib.request.urlopen(wheel["url"], timeout=120) as answer:
         data = answer.read()
     if "sha256:" + hashlib.sha256(data).hexdigest() != wheel["hash"]:
@@ -50,9 +50,11 @@ def unpack_uv(wheel: dict) -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for name in archive.namelist():
             if "/scripts/" in name and not name.endswith("/"):
-                target = VENV / "bin" / Path(name).name
-                target.write_bytes(archive.read(name))
-                target.chmod(0o755)
+                target = folder / Path(name).name
+                unready = target.with_suffix(".new")  # an interrupted run must not leave half a program behind
+                unready.write_bytes(archive.read(name))
+                unready.chmod(0o755)
+                unready.replace(target)
 
 
 def make() -> None:
@@ -71,7 +73,7 @@ def make() -> None:
         pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", f"uv=={entry['version']}"]
         subprocess.run([*map(str, pip), "--disable-pip-version-check"], check=True, timeout=600)
     else:
-        unpack_uv(wheel_for_this_machine(entry["wheels"]))
+        unpack_uv(wheel_for_this_machine(entry["wheels"]), VENV / "bin")
 
 
 if __name__ == "__main__":
