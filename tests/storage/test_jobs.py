@@ -12,13 +12,18 @@ from quadra_matrix.service.jobs import machine
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import Job, JobState, new_id
+from quadra_matrix.store.jobs import fingerprint
 from quadra_matrix.testing import FakeClock
 
 NOW, LEASE = 1000.0, 6.0
 
 
-def job(at: float = NOW, *, kind: str = "train", key: str | None = None, **request: object) -> Job:
-    return Job(new_id(at), kind, request, created=at, key=key)
+def job(at: float = NOW, *, kind: str = "train", key: str | None = None) -> Job:
+    return Job(new_id(at), kind, created=at, key=key)
+
+
+def add(store: SqlJobs, made: Job, *, queue_limit: int = 9, **request: object) -> Job:
+    return store.add(replace(made, fingerprint=fingerprint(request)), request, queue_limit=queue_limit)
 
 
 @pytest.fixture
@@ -27,11 +32,12 @@ def store(database: Database) -> SqlJobs:
 
 
 def test_a_job_comes_back_as_it_was_kept(store: SqlJobs) -> None:
-    full = replace(job(key="k", rows=[[1, 2.5, None]]), metrics={"auc": 0.9}, result={"version": 1}, error="e")
+    full = replace(job(key="k"), about={"model": "m"}, metrics={"auc": 0.9}, result={"version": 1}, error="e")
 
-    store.add(full, queue_limit=1)
+    kept = add(store, full, rows=[[1, 2.5, None]])
 
-    assert store.get(full.id) == full
+    assert store.get(full.id) == kept
+    assert store.request(full.id) == {"rows": [[1, 2.5, None]]}
 
 
 def test_an_unknown_job_is_named(store: SqlJobs) -> None:
@@ -39,21 +45,23 @@ def test_an_unknown_job_is_named(store: SqlJobs) -> None:
         store.get("nobody")
     with pytest.raises(UnknownJob):
         store.change("nobody", lambda found: found)
+    with pytest.raises(UnknownJob):
+        store.request("nobody")
 
 
 def test_one_key_makes_one_job(store: SqlJobs) -> None:
-    first = store.add(job(key="k", model="a"), queue_limit=1)
+    first = add(store, job(key="k"), model="a", queue_limit=1)
 
-    assert store.add(job(key="k", model="a"), queue_limit=1) == first
+    assert add(store, job(key="k"), model="a", queue_limit=1) == first
     with pytest.raises(KeyReused, match=first.id):
-        store.add(job(key="k", model="b"), queue_limit=9)
+        add(store, job(key="k"), model="b", queue_limit=9)
     assert len(store.list()) == 1
 
 
 def test_one_key_makes_one_job_when_many_ask_at_once(store: SqlJobs) -> None:
     made: list[Job] = []
     asking = [
-        threading.Thread(target=lambda: made.append(store.add(job(key="k", model="a"), queue_limit=1)))
+        threading.Thread(target=lambda: made.append(add(store, job(key="k"), model="a", queue_limit=1)))
         for _ in range(8)
     ]
 
@@ -66,12 +74,12 @@ def test_one_key_makes_one_job_when_many_ask_at_once(store: SqlJobs) -> None:
 
 
 def test_the_queue_is_bounded(store: SqlJobs) -> None:
-    first = store.add(job(), queue_limit=1)
+    first = add(store, job(), queue_limit=1)
 
     with pytest.raises(QueueFull, match="1 jobs wait"):
-        store.add(job(), queue_limit=1)
+        add(store, job(), queue_limit=1)
     store.change(first.id, lambda found: machine.claim(found, owner="r", now=NOW, lease=LEASE))
-    store.add(job(), queue_limit=1)
+    add(store, job(), queue_limit=1)
 
     assert store.counts()[JobState.QUEUED] == 1
     assert store.counts()[JobState.STARTING] == 1
@@ -79,7 +87,7 @@ def test_the_queue_is_bounded(store: SqlJobs) -> None:
 
 
 def test_lists_the_newest_first_page_by_page(store: SqlJobs) -> None:
-    made = [store.add(job(NOW + number), queue_limit=9) for number in range(4)]
+    made = [add(store, job(NOW + number), queue_limit=9) for number in range(4)]
     store.change(made[3].id, lambda found: machine.ask_to_cancel(found, now=NOW))
 
     assert [one.id for one in store.list(limit=2)] == [made[3].id, made[2].id]
@@ -88,16 +96,16 @@ def test_lists_the_newest_first_page_by_page(store: SqlJobs) -> None:
 
 
 def test_hands_out_the_oldest_waiting_job_of_its_kinds(store: SqlJobs) -> None:
-    store.add(job(NOW, kind="other"), queue_limit=9)
-    second = store.add(job(NOW + 2), queue_limit=9)
-    first = store.add(job(NOW + 1), queue_limit=9)
+    add(store, job(NOW, kind="other"), queue_limit=9)
+    second = add(store, job(NOW + 2), queue_limit=9)
+    first = add(store, job(NOW + 1), queue_limit=9)
 
     assert [one.id for one in store.waiting(["train"], 5)] == [first.id, second.id]
     assert [one.id for one in store.waiting(["train"], 1)] == [first.id]
 
 
 def test_every_change_that_matters_is_in_the_log(store: SqlJobs) -> None:
-    made = store.add(job(), queue_limit=1)
+    made = add(store, job(), queue_limit=1)
     store.change(made.id, lambda found: machine.claim(found, owner="r", now=NOW, lease=LEASE))
     store.change(made.id, lambda found: machine.begin(found, holder="h", now=NOW, lease=LEASE))
     store.change(made.id, lambda found: machine.renew(found, holder="h", now=NOW + 1, lease=LEASE))
@@ -119,7 +127,7 @@ def test_every_change_that_matters_is_in_the_log(store: SqlJobs) -> None:
 
 def test_reads_the_log_after_a_number_and_of_one_job(store: SqlJobs) -> None:
     assert store.latest() == 0
-    one, other = store.add(job(), queue_limit=9), store.add(job(), queue_limit=9)
+    one, other = add(store, job(), queue_limit=9), add(store, job(), queue_limit=9)
     store.change(one.id, lambda found: machine.ask_to_cancel(found, now=NOW))
 
     first, second, third = store.read(0)
@@ -131,7 +139,7 @@ def test_reads_the_log_after_a_number_and_of_one_job(store: SqlJobs) -> None:
 
 
 def test_a_decision_that_raises_changes_nothing(store: SqlJobs) -> None:
-    made = store.add(job(), queue_limit=1)
+    made = add(store, job(), queue_limit=1)
 
     with pytest.raises(RuntimeError):
         store.change(made.id, _explode)
@@ -161,5 +169,5 @@ def test_a_follower_of_the_log_misses_nothing_while_many_write(store: SqlJobs) -
 
 def _write_some(store: SqlJobs, number: int) -> None:
     for _ in range(number):
-        made = store.add(job(), queue_limit=1000)
+        made = add(store, job(), queue_limit=1000)
         store.change(made.id, lambda found: machine.ask_to_cancel(found, now=NOW))

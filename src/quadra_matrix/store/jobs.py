@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -34,12 +36,18 @@ ACTIVE = (JobState.STARTING, JobState.RUNNING, JobState.CANCELLING)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work that runs in its own process. Times are seconds since the epoch, UTC."""
+    """One piece of work that runs in its own process. Times are seconds since the epoch, UTC.
+
+    The request is kept beside it: it may hold a hundred thousand rows, and a job is read several times a second.
+    """
 
     id: str
     kind: str
-    request: Mapping[str, Any]
     created: float
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the request asks for, short enough to show."""
+    fingerprint: str = ""
+    """Of the request: tells whether a key came again with another one."""
     state: JobState = JobState.QUEUED
     key: str | None = None
     """The Idempotency-Key it came with."""
@@ -95,11 +103,17 @@ def event_data(job: Job) -> dict[str, Any]:
     return told
 
 
+def fingerprint(request: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a request as hex digits, whatever the order of its fields."""
+    text = json.dumps(request, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class JobStore(Protocol):
     """The job table. Every change appends its event to the log in the same transaction."""
 
-    def add(self, job: Job, *, queue_limit: int) -> Job:
-        """Keep a new job, or return the one that its key already made.
+    def add(self, job: Job, request: Mapping[str, Any], *, queue_limit: int) -> Job:
+        """Keep a new job and its request, or return the one that its key already made.
 
         Raises ``KeyReused`` when the key made a job of another request, ``QueueFull`` when ``queue_limit`` jobs wait.
         """
@@ -117,11 +131,14 @@ class JobStore(Protocol):
         """
 
 
-class WaitingJobs(Protocol):
-    """What a runner asks of the queue."""
+class JobQueue(Protocol):
+    """What waits, and what it asks for."""
 
     def waiting(self, kinds: Sequence[str], limit: int) -> Sequence[Job]:
         """Return queued jobs of ``kinds``, oldest first."""
+
+    def request(self, job_id: str) -> Mapping[str, Any]:
+        """Return what a job was asked to do. Raises ``UnknownJob``."""
 
     def counts(self) -> Mapping[JobState, int]:
         """Return how many jobs are in each state; every state is there."""

@@ -14,7 +14,7 @@ from quadra_matrix.service.jobs import machine
 from quadra_matrix.store.jobs import Job, JobState, announced, event_data
 
 NOW, LEASE = 1000.0, 6.0
-QUEUED = Job("0" * 32, "train", {"model": "m"}, created=NOW)
+QUEUED = Job("0" * 32, "train", created=NOW)
 STARTING = machine.claim(QUEUED, owner="runner", now=NOW, lease=LEASE)
 RUNNING = machine.begin(STARTING, holder="mine", now=NOW, lease=LEASE)
 CANCELLING = machine.ask_to_cancel(RUNNING, now=NOW)

@@ -28,8 +28,9 @@ jobs = sa.Table(
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("kind", sa.String(40), nullable=False),
-    sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
     sa.Column("created", sa.Double, nullable=False),
+    sa.Column("about", sa.JSON(none_as_null=True), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("key", sa.String(255), unique=True),
     sa.Column("owner", sa.String(255)),
@@ -42,7 +43,10 @@ jobs = sa.Table(
     sa.Column("metrics", sa.JSON(none_as_null=True), nullable=False),
     sa.Column("result", sa.JSON(none_as_null=True)),
     sa.Column("error", sa.Text),
+    sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
 )
+JOB = [jobs.c[column.name] for column in fields(Job)]
+"""The columns of a ``Job``: all but the request."""
 
 events = sa.Table(
     "job_events",
@@ -58,7 +62,7 @@ events = sa.Table(
 
 
 class SqlJobs:
-    """A ``JobStore``, its ``WaitingJobs`` and its ``JobLog``. May be shared between threads."""
+    """A ``JobStore``, its ``JobQueue`` and its ``JobLog``. May be shared between threads."""
 
     def __init__(self, database: Database, clock: Clock = SYSTEM_CLOCK) -> None:
         self._database = database
@@ -76,12 +80,12 @@ class SqlJobs:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
             yield connection
 
-    def add(self, job: Job, *, queue_limit: int) -> Job:
-        """Keep a new job, or return the one that its key already made."""
+    def add(self, job: Job, request: Mapping[str, Any], *, queue_limit: int) -> Job:
+        """Keep a new job and its request, or return the one that its key already made."""
         with self._writing() as connection:
             known = _first(connection, jobs.c.key == job.key) if job.key else None
             if known and job.key:
-                if (known.kind, known.request) != (job.kind, job.request):
+                if (known.kind, known.fingerprint) != (job.kind, job.fingerprint):
                     raise KeyReused(job.key, known.id)
                 return known
             waiting = connection.scalar(
@@ -89,7 +93,7 @@ class SqlJobs:
             )
             if waiting is not None and waiting >= queue_limit:
                 raise QueueFull(queue_limit, COME_BACK)
-            connection.execute(jobs.insert().values(_row(job)))
+            connection.execute(jobs.insert().values(request=request, **_row(job)))
             self._log(connection, None, job)
             return job
 
@@ -100,7 +104,7 @@ class SqlJobs:
 
     def list(self, *, states: Sequence[JobState] = (), before: str | None = None, limit: int = 100) -> Sequence[Job]:
         """Return the newest jobs first."""
-        query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        query = sa.select(*JOB).order_by(jobs.c.id.desc()).limit(limit)
         if states:
             query = query.where(jobs.c.state.in_(states))
         if before is not None:
@@ -114,20 +118,31 @@ class SqlJobs:
             before = _one(connection, job_id)
             after = decide(before)
             if after != before:
-                connection.execute(jobs.update().where(jobs.c.id == job_id).values(_row(after)))
+                old, new = _row(before), _row(after)
+                changed = {name: new[name] for name in new if new[name] != old[name]}
+                connection.execute(jobs.update().where(jobs.c.id == job_id).values(changed))
                 self._log(connection, before, after)
             return after
 
     def waiting(self, kinds: Sequence[str], limit: int) -> Sequence[Job]:
         """Return queued jobs of ``kinds``, oldest first."""
         query = (
-            sa.select(jobs)
+            sa.select(*JOB)
             .where(jobs.c.state == JobState.QUEUED, jobs.c.kind.in_(kinds))
             .order_by(jobs.c.id)
             .limit(limit)
         )
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query).mappings()]
+
+    def request(self, job_id: str) -> Mapping[str, Any]:
+        """Return what a job was asked to do."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(jobs.c.request).where(jobs.c.id == job_id)).first()
+        if row is None:
+            raise UnknownJob(job_id)
+        asked: Mapping[str, Any] = row.request
+        return asked
 
     def counts(self) -> Mapping[JobState, int]:
         """Return how many jobs are in each state."""
@@ -169,7 +184,7 @@ def _job(row: Mapping[Any, Any]) -> Job:
 
 def _first(connection: Connection, condition: sa.ColumnElement[bool]) -> Job | None:
     """Return the job that meets the condition, if there is one."""
-    row = connection.execute(sa.select(jobs).where(condition)).mappings().first()
+    row = connection.execute(sa.select(*JOB).where(condition)).mappings().first()
     return _job(row) if row else None
 
 

@@ -1,0 +1,117 @@
+"""Child processes of the service: they get their options over standard input and never outlive their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
+
+from quadra_matrix.service.settings import Settings
+
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h: which signal this process gets when the thread that started it ends."""
+
+
+def start(
+    module: str, *arguments: str, settings: Settings, output: IO[bytes] | None = None, keep: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m module`` in a session of its own and hand it ``settings``.
+
+    The options travel over a pipe: an argument would show passwords to every user of the machine, and the environment
+    would miss what the command line changed. Call it from a thread that lives as long as the child may: the kernel
+    ends the child with that thread. ``keep`` are file descriptors that the child inherits.
+    """
+    process = subprocess.Popen(  # noqa: S603  the interpreter that runs us, and our own modules
+        [sys.executable, "-m", module, str(os.getpid()), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops its children in order
+        pass_fds=tuple(keep),
+    )
+    if process.stdin:
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # it ended already: its exit code will tell
+            process.stdin.write(handed_over(settings))
+    return process
+
+
+def handed_over(settings: Settings) -> bytes:
+    """Return the settings as JSON, secrets in clear: for a pipe to a child and nothing else."""
+    options = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in settings}
+    return json.dumps(to_jsonable_python(options)).encode()
+
+
+def received_settings() -> Settings:
+    """Return the settings that the parent handed over."""
+    return Settings(**json.loads(sys.stdin.buffer.read()))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when process ``parent`` does, however that ends; end at once if it has.
+
+    Linux only; elsewhere a process whose parent was killed ends when it finds its lease gone.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        raise SystemExit(f"process {parent}, which started this one, has ended")
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether the process ended; if so end what it left in its session, then collect it.
+
+    In this order: until it is collected its number cannot belong to anybody else.
+    """
+    if process.returncode is not None:
+        return True
+    if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        return False
+    send(process, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to an uncollected child and everything in its session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+        os.killpg(process.pid, number)
+
+
+def ending(code: int) -> str:
+    """Return in words how a process with this return code ended."""
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by signal {-code} ({signal.Signals(-code).name})"
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[int | None]:
+    """Yield the descriptor of a lock file that is ours alone, or None while somebody holds it.
+
+    The lock belongs to the open file: a child that inherits the descriptor keeps it, so whoever gets the lock knows
+    that the last holder and all its children are gone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""Work for the tests: quick, slow, failing, crashing, hanging. Each runs in the process of its job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quadra_matrix.errors import InvalidValue
+from quadra_matrix.service.jobs.work import Assignment
+
+HERE = "tests.service.jobs.kinds"
+KINDS = {name: f"{HERE}:{name}" for name in ("quick", "waits", "refuses", "breaks", "dies", "hangs", "missing")}
+
+
+def quick(task: Assignment) -> Mapping[str, Any]:
+    """Report a few steps and echo the request."""
+    for step in range(3):
+        task.report("fit", step / 3, {"loss": 1.0 / (step + 1)})
+    return {"echo": dict(task.request)}
+
+
+def waits(task: Assignment) -> Mapping[str, Any]:
+    """Work until the file that the request names exists, with a child of its own beside it."""
+    beside = subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait(300)"])
+    task.report("waiting", 0.5, {"pid": os.getpid(), "child": beside.pid})
+    wake = threading.Event()
+    while not Path(task.request["until"]).exists():
+        wake.wait(0.02)
+    beside.kill()
+    beside.wait(10)
+    return {"waited": True}
+
+
+def refuses(task: Assignment) -> Mapping[str, Any]:
+    raise InvalidValue("target", "nobody", "a column of the data")
+
+
+def breaks(task: Assignment) -> Mapping[str, Any]:
+    raise RuntimeError("password=hunter2")
+
+
+def dies(task: Assignment) -> Mapping[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def hangs(task: Assignment) -> Mapping[str, Any]:
+    """Ignore the polite signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    task.report("hanging", 0.1, {"pid": os.getpid()})
+    threading.Event().wait(300)
+    return {}
