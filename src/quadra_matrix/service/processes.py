@@ -1,11 +1,10 @@
-"""Child processes of the service: they get their options over standard input and never outlive their parent."""
+"""Child processes of the service: how they start, how they end, and that they never outlive their parent."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -13,9 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
-
-from pydantic import SecretStr
-from pydantic_core import to_jsonable_python
 
 from quadra_matrix.service.settings import Settings
 
@@ -26,35 +22,20 @@ PR_SET_PDEATHSIG = 1
 def start(
     module: str, *arguments: str, settings: Settings, output: IO[bytes] | None = None, keep: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
-    """Start ``python -m module`` in a session of its own and hand it ``settings``.
+    """Start ``python -m module`` in a session of its own, with ``settings`` in its environment.
 
-    The options travel over a pipe: an argument would show passwords to every user of the machine, and the environment
-    would miss what the command line changed. Call it from a thread that lives as long as the child may: the kernel
-    ends the child with that thread. ``keep`` are file descriptors that the child inherits.
+    Call it from a thread that lives as long as the child may: the kernel ends the child with that thread. ``keep``
+    are file descriptors that the child inherits.
     """
-    process = subprocess.Popen(  # noqa: S603  the interpreter that runs us, and our own modules
+    return subprocess.Popen(  # noqa: S603  the interpreter that runs us, and our own modules
         [sys.executable, "-m", module, str(os.getpid()), *arguments],
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
+        env=settings.child_environment(),
         start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops its children in order
         pass_fds=tuple(keep),
     )
-    if process.stdin:
-        with contextlib.suppress(BrokenPipeError), process.stdin:  # it ended already: its exit code will tell
-            process.stdin.write(handed_over(settings))
-    return process
-
-
-def handed_over(settings: Settings) -> bytes:
-    """Return the settings as JSON, secrets in clear: for a pipe to a child and nothing else."""
-    options = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in settings}
-    return json.dumps(to_jsonable_python(options)).encode()
-
-
-def received_settings() -> Settings:
-    """Return the settings that the parent handed over."""
-    return Settings(**json.loads(sys.stdin.buffer.read()))
 
 
 def die_with_parent(parent: int) -> None:

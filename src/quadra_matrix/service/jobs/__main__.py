@@ -14,8 +14,8 @@ from pathlib import Path
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.service.jobs.local import LocalExecutor
 from quadra_matrix.service.jobs.runner import Executor, Runner
-from quadra_matrix.service.processes import die_with_parent, exclusive, received_settings
-from quadra_matrix.service.settings import ExecutorName, Settings
+from quadra_matrix.service.processes import die_with_parent, exclusive
+from quadra_matrix.service.settings import ExecutorName, Settings, load
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import new_id
@@ -34,7 +34,7 @@ TO_FINISH = 5.0
 
 def run(settings: Settings, kinds: Mapping[str, str], stop: threading.Event, clock: Clock = SYSTEM_CLOCK) -> None:
     """Run jobs until ``stop`` is set; then give the running ones a moment, and interrupt the others."""
-    run_dir = settings.data_dir / "run"
+    run_dir = settings.run_dir
     with alone(run_dir / "runner.lock", stop) as lock:
         if lock is None:
             return
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     die_with_parent(int(arguments[0]))
-    settings = received_settings()
+    settings = load()
     logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     kinds = dict(argument.split("=", 1) for argument in arguments[1:])
     run(settings, kinds or KINDS, stop)

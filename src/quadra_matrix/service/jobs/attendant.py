@@ -23,7 +23,7 @@ PATIENCE = 2.0
 
 def log_file(settings: Settings, job: str) -> Path:
     """Return where the output of a job's process goes."""
-    return settings.data_dir / "logs" / "jobs" / f"{job}.log"
+    return settings.logs_dir / "jobs" / f"{job}.log"
 
 
 class Attendant:

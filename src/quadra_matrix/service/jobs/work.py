@@ -13,8 +13,8 @@ from typing import Any
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import JobLost, QuadraError
 from quadra_matrix.service.jobs import machine
-from quadra_matrix.service.processes import die_with_parent, received_settings
-from quadra_matrix.service.settings import Settings
+from quadra_matrix.service.processes import die_with_parent
+from quadra_matrix.service.settings import Settings, load
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import JobStore
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do one job in this process and return its exit code."""
     parent, job, holder, target = arguments
     die_with_parent(int(parent))
-    settings = received_settings()
+    settings = load()
     logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url)
     jobs = SqlJobs(database)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -18,8 +17,11 @@ from quadra_matrix.store.jobs import Job, JobEvent, JobState, announced, event_d
 COME_BACK = 10.0
 """Seconds after which a caller that met a full queue should try again."""
 
-WRITERS = 0x5175_6164_7261
-"""PostgreSQL advisory lock that every writer of jobs takes. Any constant does that nobody else uses."""
+WRITERS = "jobs"
+"""The lock that every writer of jobs takes, so that the log's numbers become visible in their own order.
+
+Without it PostgreSQL may commit number 8 before 7, and a reader that has seen 8 never asks for 7 again.
+"""
 
 Id = sa.String(32)
 
@@ -68,21 +70,9 @@ class SqlJobs:
         self._database = database
         self._clock = clock
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """Yield a transaction that no other writer of jobs overlaps.
-
-        So the log's numbers become visible in their own order. Without the lock PostgreSQL may commit number 8
-        before 7, and a reader that has seen 8 never asks for 7 again. SQLite has one writer anyway.
-        """
-        with self._database.begin() as connection:
-            if self._database.dialect == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
-            yield connection
-
     def add(self, job: Job, request: Mapping[str, Any], *, queue_limit: int) -> Job:
         """Keep a new job and its request, or return the one that its key already made."""
-        with self._writing() as connection:
+        with self._database.begin(lock=WRITERS) as connection:
             known = _first(connection, jobs.c.key == job.key) if job.key else None
             if known and job.key:
                 if (known.kind, known.fingerprint) != (job.kind, job.fingerprint):
@@ -114,7 +104,7 @@ class SqlJobs:
 
     def change(self, job_id: str, decide: Callable[[Job], Job]) -> Job:
         """Replace the job by what ``decide`` returns."""
-        with self._writing() as connection:
+        with self._database.begin(lock=WRITERS) as connection:
             before = _one(connection, job_id)
             after = decide(before)
             if after != before:

@@ -13,8 +13,9 @@ def upgrade() -> None:
         "jobs",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
-        sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("about", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("key", sa.String(length=255), nullable=True),
         sa.Column("owner", sa.String(length=255), nullable=True),
@@ -27,6 +28,7 @@ def upgrade() -> None:
         sa.Column("metrics", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("result", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
     )

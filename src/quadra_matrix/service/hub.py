@@ -1,0 +1,193 @@
+"""The WebSocket hub: an ASGI application that tells browsers and commands what happens to jobs.
+
+``/ws`` answers a WebSocket. ``?job=ID`` asks for one job, from its beginning; without it the client hears of all jobs
+from now on. ``?after=N`` asks for everything above sequence N: a client that comes back with the last number it saw
+misses nothing and sees nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from quadra_matrix.errors import InvalidValue, require
+from quadra_matrix.service.feed import Feed
+from quadra_matrix.service.settings import Settings
+from quadra_matrix.store import JobLog
+
+log = logging.getLogger(__name__)
+
+PATH = "/ws"
+
+PATIENCE = 5.0
+"""Seconds a client may take to accept one message before it is dropped."""
+
+MOST_CLIENTS = 2000
+"""Connections of one hub; past it a client is refused with 503."""
+
+GOING_AWAY = 1001
+TRY_AGAIN_LATER = 1013
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a client wants to hear."""
+
+    job: str | None
+    after: int | None
+
+    def __post_init__(self) -> None:
+        if self.job is not None:
+            require(re.fullmatch(r"[0-9a-f]{32}", self.job) is not None, "job", self.job, "32 hexadecimal digits")
+        if self.after is not None:
+            require(0 <= self.after < 2**63, "after", self.after, "a sequence number, 0 or more")
+
+
+def subscription(query: bytes) -> Subscription:
+    """Read what the query of an address asks for. Raises ``InvalidValue``."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    after = given["after"][-1] if "after" in given else None
+    if after is not None:
+        require(re.fullmatch(r"[0-9]{1,18}", after) is not None, "after", after, "a sequence number, 0 or more")
+    return Subscription(given["job"][-1] if "job" in given else None, int(after) if after is not None else None)
+
+
+def own_origins(settings: Settings) -> frozenset[str]:
+    """Return the origins of the service's own pages and those that the settings allow."""
+    hosts = {settings.host}
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(settings.host).is_loopback:
+            hosts |= {"localhost", "127.0.0.1", "[::1]"}
+    own = {f"{scheme}://{host}:{settings.port}" for scheme in ("http", "https") for host in hosts}
+    return frozenset(own | set(settings.allowed_origins))
+
+
+class Hub:
+    """An ASGI application. Lives in one event loop."""
+
+    def __init__(
+        self,
+        events: JobLog,
+        *,
+        origins: frozenset[str],
+        patience: float = PATIENCE,
+        most_clients: int = MOST_CLIENTS,
+    ) -> None:
+        """``origins`` are those that a browser's page may have; a program that sends none is let in."""
+        self._feed = Feed(events)
+        self._origins, self._patience, self._most_clients = origins, patience, most_clients
+        self._clients = 0
+        self._closing = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await self._welcome(scope, receive, send)
+        else:
+            status = 200 if scope["path"] == "/health" else 404
+            await _answer(send, "http.response", status, b'{"status":"ok"}' if status == 200 else b"{}")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Follow the log from start to shutdown."""
+        await receive()
+        try:
+            await self._feed.start()
+        except Exception:  # the edge of the process: the supervisor starts it again
+            log.exception("the event log cannot be read")
+            await send({"type": "lifespan.startup.failed", "message": "the event log cannot be read"})
+            return
+        following = asyncio.create_task(self._feed.follow())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._closing.set()
+        following.cancel()
+        await asyncio.wait({following})
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a client in, or say why not."""
+        try:
+            wanted = subscription(scope["query_string"])
+        except InvalidValue as refused:
+            return await _refuse(scope, send, 400, str(refused))
+        origin = dict(scope["headers"]).get(b"origin")
+        if origin is not None and origin.decode("latin-1") not in self._origins:
+            return await _refuse(scope, send, 403, "this origin may not connect; allow it with QUADRA_ALLOWED_ORIGINS")
+        if scope["path"] != PATH:
+            return await _refuse(scope, send, 404, f"WebSockets are at {PATH}")
+        if self._clients >= self._most_clients:
+            return await _refuse(scope, send, 503, "too many connections")
+        await receive()
+        await send({"type": "websocket.accept"})
+        self._clients += 1
+        try:
+            await self._serve(wanted, receive, send)
+        finally:
+            self._clients -= 1
+
+    async def _serve(self, wanted: Subscription, receive: Receive, send: Send) -> None:
+        """Send until the client leaves, is too slow, or the hub closes."""
+        after = wanted.after if wanted.after is not None else 0 if wanted.job else self._feed.latest
+        sending = asyncio.create_task(self._send(wanted.job, after, send))
+        leaving = asyncio.create_task(_left(receive))
+        closing = asyncio.create_task(self._closing.wait())
+        tasks = {sending, leaving, closing}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        if leaving.done() and not leaving.cancelled():
+            return
+        for error in results:
+            if isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError | TimeoutError):
+                log.error("a client's connection failed", exc_info=error)
+        code = GOING_AWAY if self._closing.is_set() else TRY_AGAIN_LATER
+        with contextlib.suppress(TimeoutError):  # what it has not read yet stands before this in its connection
+            async with asyncio.timeout(self._patience):
+                await send({"type": "websocket.close", "code": code})
+
+    async def _send(self, job: str | None, after: int, send: Send) -> None:
+        """Send everything above ``after`` for ever. Raises ``TimeoutError`` when the client does not take it."""
+        while True:
+            page = await self._feed.after(after, job)
+            for told in page.events:
+                async with asyncio.timeout(self._patience):
+                    await send({"type": "websocket.send", "text": told.text})
+            after = page.seen
+
+
+async def _left(receive: Receive) -> None:
+    """Return when the client is gone; what it says is not listened to."""
+    while (await receive())["type"] != "websocket.disconnect":
+        continue
+
+
+async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
+    """Answer a handshake with an HTTP error, in words where the server can carry them."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        problem = b'{"title":"refused","status":%d,"detail":"%s"}' % (status, why.replace('"', "'").encode())
+        await _answer(send, "websocket.http.response", status, problem)
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+async def _answer(send: Send, kind: str, status: int, body: bytes) -> None:
+    """Send a short JSON answer."""
+    media = b"application/json" if status < 400 else b"application/problem+json"
+    headers = [(b"content-type", media), (b"content-length", str(len(body)).encode())]
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
