@@ -18,7 +18,7 @@ from quadra_matrix.stats.special import (
 @pytest.mark.parametrize("freedom", [1, 1.5, 2, 7.3, 60, 499, 501, 1e4, 1e9])
 @pytest.mark.parametrize("t", [-1e3, -2.1, 0, 1e-9, 0.3, 1.96, 5.0, 30.0, 1e6, 1e200])
 def test_student_tail_equals_scipy(t: float, freedom: float) -> None:
-    assert student_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=1e-9, abs=1e-140)
+    assert student_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=1e-9, abs=1e-100)
 
 
 @pytest.mark.parametrize("freedom", [1, 1.5, 7.3, 499, 501, 1e9])

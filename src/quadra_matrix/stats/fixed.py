@@ -30,12 +30,10 @@ def z_test(
         return Comparison(reason="an arm is empty")
     p, q = control.events / control.total, treatment.events / treatment.total
     found = difference_of(p, q)
-    null_p = _rate_under_null(control, treatment, margin)
-    null_q = min(1.0, max(0.0, null_p + margin))
-    variance = null_p * (1 - null_p) / control.total + null_q * (1 - null_q) / treatment.total
-    if variance <= 0:
+    error = rate_error(control, treatment, margin=margin)
+    if not error:
         return found.without_test("nobody or everybody had the event: there is nothing to compare")
-    z = (q - p - margin) / sqrt(variance)
+    z = (q - p - margin) / error
     return Comparison(
         found.difference,
         found.lift,
@@ -44,6 +42,13 @@ def z_test(
         newcombe(control, treatment, alternative=alternative, alpha=alpha),
         found.reason,
     )
+
+
+def rate_error(control: Counts, treatment: Counts, *, margin: float = 0.0) -> float:
+    """Return the standard error of the difference of two rates where it is truly ``margin``. Arms must not be empty."""
+    p = _rate_under_null(control, treatment, margin)
+    q = min(1.0, max(0.0, p + margin))
+    return sqrt(p * (1 - p) / control.total + q * (1 - q) / treatment.total)
 
 
 def wilson(counts: Counts, *, alpha: float = 0.05) -> Interval | None:

@@ -7,13 +7,14 @@ ratios is a supermartingale: it reaches 1/alpha with chance at most alpha, ever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, log1p
 
 from quadra_matrix.errors import require
 from quadra_matrix.stats.arms import Counts, Interval
 from quadra_matrix.stats.evidence import NO_EVIDENCE, Evidence, log_mean_exp
+from quadra_matrix.stats.search import edge
 from quadra_matrix.stats.special import log_beta
 
 FEWEST_TICKS = 6
@@ -112,8 +113,8 @@ def bounds(counts: Counts, *, alpha: float = 0.05, prior: tuple[float, float] = 
         return hits * log(p) + misses * log1p(-p) <= allowed
 
     best = hits / counts.total if counts.total else 0.5
-    low = _edge(excluded, 0.0, best) if hits else 0.0
-    high = _edge(excluded, 1.0, best) if misses else 1.0
+    low = edge(excluded, 0.0, best) if hits else 0.0
+    high = edge(excluded, 1.0, best) if misses else 1.0
     return Interval(low, high)
 
 
@@ -121,13 +122,3 @@ def _log_shares(ratio: float, control: int, treatment: int) -> tuple[float, floa
     """Return the log chances that an event is treatment's and control's if treatment has ``ratio`` times the risk."""
     weight = ratio * treatment
     return log(weight / (weight + control)), log(control / (weight + control))
-
-
-def _edge(excluded: Callable[[float], bool], outside: float, inside: float) -> float:
-    """Bisect to the end of an interval; the answer is never inside it."""
-    for _ in range(60):
-        middle = (outside + inside) / 2
-        if middle in (outside, inside):
-            break
-        outside, inside = (middle, inside) if excluded(middle) else (outside, middle)
-    return outside
