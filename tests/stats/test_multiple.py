@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -15,6 +15,7 @@ from quadra_matrix.stats.multiple import benjamini_hochberg, e_benjamini_hochber
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
+@settings(max_examples=20)  # statsmodels collects garbage at every call of holm
 @given(p_values)
 def test_holm_equals_statsmodels(values: list[float]) -> None:
     assert holm(values) == pytest.approx(multipletests(values, method="holm")[1], rel=1e-12)

@@ -113,10 +113,14 @@ def test_the_difference_of_rates_is_pooled_under_the_null() -> None:
     assert found.z(0.03) == pytest.approx(0)
 
 
-def test_the_difference_of_means_pools_the_variances() -> None:
-    found = of_means(Mean(10, 1.0, 4.0), Mean(30, 2.0, 9.0))
+@pytest.mark.parametrize("control", [Mean(10, 1.0, 4.0), Mean(10, 1.0, 40.0)])
+def test_the_difference_of_means_takes_the_larger_error(control: Mean) -> None:
+    treatment = Mean(30, 2.0, 9.0)
+    assert control.variance is not None
+    pooled = math.sqrt((9 * control.variance + 29 * 9) / 38 * (1 / 10 + 1 / 30))
+    separate = math.sqrt(control.variance / 10 + 9 / 30)
 
-    assert found.error == pytest.approx(math.sqrt((9 * 4 + 29 * 9) / 38 * (1 / 10 + 1 / 30)))
+    assert of_means(control, treatment).error == pytest.approx(max(pooled, separate))
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,10 @@ def of_rates(control: Counts, treatment: Counts, *, margin: float = 0.0) -> Diff
 
 
 def of_means(control: Mean, treatment: Mean) -> Difference:
-    """Return the difference of two means; the variance is pooled, as under "no effect on the distribution".
+    """Return the difference of two means, with the larger of the pooled and the separate error.
 
-    A small arm of a skewed metric underestimates its own variance whenever it drew no large value; pooling does not.
+    One huge value in a small arm passes for an effect under the pooled error; under the separate error a small arm that
+    drew no huge value does. Where nothing is skewed the two agree.
     """
     users = control.n + treatment.n
     if control.value is None or treatment.value is None or control.variance is None or treatment.variance is None:
@@ -54,7 +55,8 @@ def of_means(control: Mean, treatment: Mean) -> Difference:
     value = treatment.value - control.value
     share = (control.n - 1) / (users - 2)
     pooled = share * control.variance + (1 - share) * treatment.variance
-    error = sqrt(pooled) * sqrt(1 / control.n + 1 / treatment.n)
+    separate = control.variance / control.n + treatment.variance / treatment.n
+    error = max(sqrt(pooled) * sqrt(1 / control.n + 1 / treatment.n), sqrt(separate))
     if not (isfinite(value) and error):
         return Difference(users, reason="the metric does not vary, or is too large to compute with")
     return Difference(users, value, error)
