@@ -1,0 +1,1 @@
+"""Circuit breakers: stop calling a dependency that fails, and try again later."""
