@@ -17,7 +17,11 @@ QuadraError
 ├── RequestRefused          a view refuses a request on purpose; carries the status and the places
 ├── ResponseMismatch        an answer breaks the schema that its view promised
 ├── ServiceError            a running service answered with a problem document
-└── ServiceUnreachable      no service answered at the address
+├── ServiceUnreachable      no service answered at the address
+├── CircuitBreakerError     a call was refused: its circuit is open
+├── CircuitConflict         the same circuit name was asked for with other options
+├── CircuitUnknown          no circuit has that name
+└── SharedStateLost         the store of a fleet's circuits did not answer
 
 Each feature adds its branch here. Errors carry their facts as attributes.
 """
@@ -176,6 +180,65 @@ class ServiceUnreachable(QuadraError):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no service answers at {url} ({reason}); start one with: quadra serve")
         self.url, self.reason = url, reason
+
+
+class CircuitBreakerError(QuadraError):
+    """A call was refused because its circuit is not closed; the function did not run.
+
+    ``args`` are the name, the state and the seconds to wait: an ``__init__`` of its own would double the cost of a
+    refusal.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return the name of the circuit."""
+        name: str = self.args[0]
+        return name
+
+    @property
+    def state(self) -> str:
+        """Return the state that refused the call: ``open`` or ``half_open``."""
+        state: str = self.args[1]
+        return state
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds until a call may be admitted; None while an operator holds the circuit open."""
+        seconds: float | None = self.args[2]
+        return seconds
+
+    @property
+    def last_failure(self) -> BaseException | None:
+        """Return the last failure that the circuit counted, which is also the cause."""
+        return self.__cause__
+
+    def __str__(self) -> str:
+        wait = "until an operator closes it" if self.retry_after is None else f"for another {self.retry_after:.1f} s"
+        return f"circuit {self.name!r} is {self.state.replace('_', '-')} {wait}"
+
+
+class CircuitConflict(QuadraError):
+    """A circuit was asked for by a name that is taken by one with other options."""
+
+    def __init__(self, name: str, held: str, asked: str) -> None:
+        super().__init__(f"circuit {name!r} exists with {held}; it was asked for with {asked}")
+        self.name, self.held, self.asked = name, held, asked
+
+
+class CircuitUnknown(QuadraError, LookupError):
+    """No circuit has the name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no circuit is named {name!r}; list them with: quadra breakers list")
+        self.name = name
+
+
+class SharedStateLost(QuadraError):
+    """The store that a fleet's circuits share did not answer."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(f"the circuit store {store} does not answer ({reason})")
+        self.store, self.reason = store, reason
 
 
 def require(holds: bool, field: str, value: object, rule: str) -> None:
