@@ -307,3 +307,13 @@ def test_a_bad_policy_is_refused_by_name(options: dict[str, float], named: str) 
 def test_a_bad_backoff_is_refused_by_name(options: dict[str, float]) -> None:
     with pytest.raises(InvalidValue, match=next(iter(options))):
         Backoff(**options)
+
+
+def test_permits_that_are_forgotten_can_be_given_again() -> None:
+    bench = opened(ONE)
+    bench.now += 10
+    bench.admitted()
+
+    bench.machine.forget_probes()
+
+    assert bench.admit() is not None

@@ -1,0 +1,120 @@
+"""Circuit breakers in a Flask application: an open circuit answers 503, and operators have endpoints."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Blueprint, Flask, Response, request
+
+from quadra_matrix.breaker.guard import CircuitBreaker
+from quadra_matrix.breaker.registry import BREAKERS, Registry
+from quadra_matrix.errors import CircuitBreakerError, CircuitUnknown
+
+PROBLEM = "application/problem+json"
+
+ACTIONS: dict[str, Callable[[CircuitBreaker], None]] = {
+    "open": CircuitBreaker.force_open,
+    "close": CircuitBreaker.close,
+    "reset": CircuitBreaker.reset,
+    "disable": CircuitBreaker.disable,
+    "shadow": CircuitBreaker.shadow,
+}
+"""What an operator may ask for."""
+
+
+def is_local_request() -> bool:
+    """Tell whether the request comes from this machine and was not passed on by a proxy or lured from a browser.
+
+    A proxy on the same machine makes every client look local, so a forwarded request is not; and a page of another
+    site whose name resolves to this machine sends that name as the host.
+    """
+    is_forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"))
+    host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+    return not is_forwarded and _is_loopback(request.remote_addr or "") and _is_loopback(host.strip("[]"))
+
+
+def setup_circuit_breakers(
+    app: Flask,
+    registry: Registry = BREAKERS,
+    *,
+    authorize: Callable[[], bool] = is_local_request,
+    prefix: str = "/admin/circuit-breakers",
+) -> Registry:
+    """Answer 503 with ``Retry-After`` where a view meets an open circuit, and serve the breakers under ``prefix``.
+
+    ``GET prefix`` lists every breaker, ``GET prefix/NAME`` shows one, and ``POST prefix/NAME`` with the JSON
+    ``{"action": "open"}`` (or close, reset, disable, shadow) changes it. ``authorize`` is asked about each of them
+    during the request; the default admits only this machine.
+    """
+    admin = Blueprint("circuit_breakers", __name__, url_prefix=prefix)
+
+    @admin.before_request
+    def refuse_strangers() -> Response | None:
+        if authorize():
+            return None
+        return _problem(403, "Forbidden", "circuit breakers are shown to and changed by operators only")
+
+    @admin.get("")
+    def list_breakers() -> Response:
+        return _answer({"circuit_breakers": [breaker.snapshot().as_json() for breaker in registry]})
+
+    @admin.get("/<path:name>")
+    def show_breaker(name: str) -> Response:
+        return _answer(registry[name].snapshot().as_json())
+
+    @admin.post("/<path:name>")
+    def change_breaker(name: str) -> Response:
+        breaker = registry[name]
+        # Only JSON: a page of another site can post a form to this address, but not JSON.
+        asked = request.get_json(silent=True) if request.is_json else None
+        act = ACTIONS.get(str(asked.get("action"))) if isinstance(asked, dict) else None
+        if act is None:
+            return _problem(400, "Bad Request", f'send JSON such as {{"action": "open"}}; actions are {list(ACTIONS)}')
+        act(breaker)
+        return _answer(breaker.snapshot().as_json())
+
+    @admin.errorhandler(CircuitUnknown)
+    def answer_unknown(unknown: CircuitUnknown) -> Response:
+        return _problem(404, "Not Found", f"no circuit breaker is named {unknown.name!r}")
+
+    app.register_blueprint(admin)
+    app.register_error_handler(CircuitBreakerError, answer_open_circuit)
+    app.extensions["circuit_breakers"] = registry
+    return registry
+
+
+def answer_open_circuit(refused: CircuitBreakerError) -> Response:
+    """Return 503 with the seconds to wait. Clients do not learn the name of what is down."""
+    if refused.retry_after is None:
+        return _problem(503, "Service Unavailable", "a part of this service is switched off")
+    seconds = max(1, math.ceil(refused.retry_after))
+    answer = _problem(503, "Service Unavailable", f"a part of this service does not answer; try again in {seconds} s")
+    answer.headers["Retry-After"] = str(seconds)
+    return answer
+
+
+def _is_loopback(address: str) -> bool:
+    """Tell whether an address or host name is this machine's own."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _answer(value: Mapping[str, Any]) -> Response:
+    """Return JSON that no cache keeps."""
+    answer = Response(json.dumps(value, allow_nan=False), mimetype="application/json")
+    answer.cache_control.no_store = True
+    return answer
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    """Return a problem document (RFC 9457)."""
+    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": request.path}
+    return Response(json.dumps(told), status=status, mimetype=PROBLEM)
