@@ -16,6 +16,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "click": ("cli.py", "*/cli.py", "terminal.py"),
     "duckdb": ("service/models/duckdb.py",),
     "flask": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
+    "msgspec": ("api/msgspec.py",),
     "granian": ("service/*",),
     "onnx": ("service/models/onnx.py",),
     "onnxruntime": ("service/models/onnxruntime.py",),

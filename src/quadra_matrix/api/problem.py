@@ -10,6 +10,8 @@ import secrets
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pydantic import ConfigDict
+
 MEDIA_TYPE = "application/problem+json"
 
 MOST_ERRORS = 100
@@ -26,6 +28,8 @@ _UNSAFE_IN_FRAGMENT = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:@/?]")
 class FieldError:
     """One thing that is wrong with one place of a request."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
+
     detail: str
     """What is wrong, in words for people. Never the refused value."""
     pointer: str = "#"
@@ -39,6 +43,7 @@ class Problem:
     """What went wrong with one request, as RFC 9457 writes it."""
 
     __schema_name__: ClassVar[str] = "ErrorResponse"
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True)
 
     status: int
     """The HTTP status of the answer."""

@@ -53,6 +53,11 @@ def options_of(app: Flask) -> ApiOptions:
     return options if isinstance(options, ApiOptions) else _DEFAULTS
 
 
+def answers_problems(app: Flask) -> bool:
+    """Tell whether the errors of an app are problem documents."""
+    return _EXTENSION in app.extensions
+
+
 def setup_problem_errors(
     app: Flask,
     *,
