@@ -14,6 +14,7 @@ from quadra_matrix.terminal import Exit, fail
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "breakers": ("quadra_matrix.breaker.cli:breakers", "List, open, close and reset circuit breakers."),
+    "api": ("quadra_matrix.api.cli:api", "Write, check and compare the documents of an API."),
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
 }

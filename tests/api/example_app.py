@@ -155,3 +155,7 @@ def plain_blueprint() -> Blueprint:
         return Response(f"{number} {colour} {country}", mimetype="text/plain")
 
     return plain
+
+
+def only_app() -> Flask:
+    return make_app()[0]

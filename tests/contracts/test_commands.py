@@ -17,6 +17,7 @@ from quadra_matrix.cli import COMMANDS, main
 QUADRA = Path(sys.executable).with_name("quadra")
 
 NO_DATA = {
+    "api spec": "prints a JSON document",
     "config example": "prints a file",
     "serve": "runs until it is stopped",
 }

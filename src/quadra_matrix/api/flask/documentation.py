@@ -19,6 +19,8 @@ from quadra_matrix.api.spec import openapi
 NAME = "quadra_api"
 """Name of the blueprint; the documents leave its routes out."""
 
+_EXTENSION = "quadra_matrix.api.documentation"
+
 Guard = Callable[[], Any]
 """Called before every document and page; returns None to let the request in, or the response that keeps it out."""
 Refine = Callable[[Operation], Operation]
@@ -56,7 +58,16 @@ def setup_api_documentation(
         blueprint.before_request(guard)
     blueprint.after_request(_no_guessing)
     app.register_blueprint(blueprint)
+    app.extensions[_EXTENSION] = found
     return found
+
+
+def documentation_of(app: Flask) -> ApiDocumentation:
+    """Return the documentation of an app; of one without any, what it would be."""
+    found = app.extensions.get(_EXTENSION)
+    if isinstance(found, ApiDocumentation):
+        return found
+    return ApiDocumentation(app, Info(app.name, "1.0.0"), (), lambda operation: operation)
 
 
 class ApiDocumentation:
