@@ -364,6 +364,20 @@ def test_method_views_and_async_views_work() -> None:
     assert post(app.test_client(), b'{"features": [2]}', "/").json["total"] == 2
 
 
+def test_types_may_be_local_to_the_function_that_makes_the_app() -> None:
+    class Local(BaseModel):
+        size: int
+
+    app = Flask(__name__)
+
+    @app.post("/")
+    @validated
+    def view(body: Local) -> Local:
+        return body
+
+    assert post(app.test_client(), b'{"size": 3}', "/").json == {"size": 3}
+
+
 def test_a_type_that_is_not_known_yet_is_refused_at_once() -> None:
     def view(body: Later) -> None:  # type: ignore[name-defined]  # noqa: F821
         return None

@@ -60,12 +60,21 @@ def allows_none(kind: Any) -> bool:
 
 
 def hints_of(view: Callable[..., Any]) -> dict[str, Any]:
-    """Return the resolved type hints of a view; names that cannot be resolved stay strings."""
+    """Return the resolved type hints of a view; hints with a name that nobody knows stay strings."""
     view = inspect.unwrap(view)
     try:
-        return typing.get_type_hints(view, include_extras=True)
+        return typing.get_type_hints(view, localns=_names_around(view), include_extras=True)
     except (NameError, TypeError, AttributeError):
         return dict(getattr(view, "__annotations__", {}))
+
+
+def _names_around(view: Callable[..., Any]) -> dict[str, Any]:
+    """Return the local names of the function that is defining the view right now, as create_app does with its own."""
+    around = getattr(view, "__qualname__", "").rpartition(".<locals>.")[0]
+    frame = inspect.currentframe() if around else None
+    while frame is not None and frame.f_code.co_qualname != around:
+        frame = frame.f_back
+    return dict(frame.f_locals) if frame is not None else {}
 
 
 def answer_of(hint: Any, *, raw: tuple[type, ...] = ()) -> Any:
