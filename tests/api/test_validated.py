@@ -85,6 +85,11 @@ def app_with_routes() -> Flask:
     def move(body: Point) -> Point:
         return Point(body.x + 1, body.y + 1)
 
+    @app.post("/named")
+    @validated
+    def named(body: Named) -> Named:
+        return body
+
     @app.post("/perhaps")
     @validated
     def perhaps(body: Point | None) -> Named:
@@ -273,6 +278,7 @@ def test_dataclasses_and_typed_dicts_are_as_strict(client: FlaskClient) -> None:
     assert post(client, b'{"x": 1}', "/move").json == {"x": 2.0, "y": 1.0}
     assert post(client, b'{"x": 1}', "/move").status_code == 201
     assert post(client, b'{"x": 1, "z": 1}', "/move").status_code == 422
+    assert post(client, b'{"name": "a", "more": 1}', "/named").status_code == 422
     assert post(client, b'{"x": true}', "/move").status_code == 422
     assert post(client, b'{"x": 1, "x": 2}', "/move").status_code == 400
 

@@ -6,11 +6,12 @@ objects that come out are instances of the author's own classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic_core import CoreConfig, CoreSchema, SchemaSerializer, SchemaValidator
+
+from quadra_matrix.api.keys import counter_of
 
 _CONFIG = CoreConfig(strict=True, allow_inf_nan=False)
 """What holds for values outside of any model, as the floats of a bare ``list[float]``."""
@@ -19,47 +20,18 @@ _CLASSES = frozenset({"model", "dataclass"})
 _OBJECTS = _CLASSES | {"typed-dict"}
 _OPAQUE = frozenset({"default", "metadata", "expected", "cls", "serialization"})
 """Keys of a core schema that hold values, not schemas."""
-_FLAT = frozenset(
-    {
-        "model-fields",
-        "model-field",
-        "default",
-        "nullable",
-        "list",
-        "tuple",
-        "set",
-        "frozenset",
-        "union",
-        "literal",
-        "enum",
-        "str",
-        "int",
-        "float",
-        "bool",
-        "none",
-        "decimal",
-        "date",
-        "time",
-        "datetime",
-        "timedelta",
-        "uuid",
-        "url",
-        "bytes",
-    }
-)
-"""Core schemas that accept no object, so that a model of them has no keys but its own."""
 
 
 class Shape:
     """Validators and a serializer for one type, built once. May be shared between threads."""
 
-    __slots__ = ("_to_json", "check_python", "core", "instance_of", "is_flat", "kind", "read_json")
+    __slots__ = ("_to_json", "check_python", "core", "count_keys", "instance_of", "kind", "read_json")
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
         adapter = TypeAdapter[Any](kind)
         self.core = tighten(adapter.core_schema)
-        self.is_flat = _is_flat(self.core)
+        self.count_keys = counter_of(self.core)
         # Without _use_prebuilt=False pydantic-core takes the validator that the class was born with, lax and open.
         self.read_json = SchemaValidator(self.core, _CONFIG, _use_prebuilt=False).validate_json
         again = tighten(adapter.core_schema, revalidate=True)
@@ -98,6 +70,8 @@ def _tighten(node: Any, revalidate: bool) -> Any:
     if kind in _OBJECTS:
         copy["config"] = _config_of(copy, revalidate)
         copy.pop("revalidate_instances", None)
+        if kind == "typed-dict" and "extra" not in (getattr(copy.get("cls"), "__pydantic_config__", None) or {}):
+            copy["extra_behavior"] = "forbid"  # pydantic writes "ignore" here where the author has said nothing
     elif kind == "float":
         copy["allow_inf_nan"] = False
     return copy
@@ -106,7 +80,7 @@ def _tighten(node: Any, revalidate: bool) -> Any:
 def _config_of(node: dict[str, Any], revalidate: bool) -> dict[str, Any]:
     """Return the configuration of one object with its gaps filled."""
     config = {"strict": True, **(node.get("config") or {}), "allow_inf_nan": False, "ser_json_inf_nan": "null"}
-    if not node.get("root_model") and "extra_behavior" not in node:
+    if node["type"] in _CLASSES and not node.get("root_model"):
         config.setdefault("extra_fields_behavior", "forbid")
     if revalidate:
         config["revalidate_instances"] = "always"
@@ -114,24 +88,3 @@ def _config_of(node: dict[str, Any], revalidate: bool) -> dict[str, Any]:
             # What a subclass adds is not written, so it breaks nothing.
             config["extra_fields_behavior"] = "ignore"
     return config
-
-
-def _is_flat(core: CoreSchema) -> bool:
-    """Tell whether every key in a text of this schema is a field of its one model."""
-    if core["type"] != "model" or core.get("root_model"):
-        return False
-    closed = core.get("config", {}).get("extra_fields_behavior") == "forbid"
-    return closed and all(kind in _FLAT for kind in _kinds(core["schema"]))
-
-
-def _kinds(node: Any) -> Iterator[str]:
-    """Yield the type of every core schema at and below a node."""
-    if isinstance(node, list | tuple):
-        for item in node:
-            yield from _kinds(item)
-    elif isinstance(node, dict):
-        if isinstance(node.get("type"), str):
-            yield node["type"]
-        for key, value in node.items():
-            if key not in _OPAQUE:
-                yield from _kinds(value)

@@ -36,7 +36,7 @@ def read_body(shape: Shape, raw: bytes) -> Any | Problem:
         value = shape.read_json(raw)
     except ValidationError as refused:
         return _explain(refused, raw, "body")
-    if shape.is_flat and is_plain(raw, len(value.__pydantic_fields_set__)):
+    if shape.count_keys is not None and is_plain(raw, shape.count_keys(value)):
         return value
     found = inspect(raw)
     if found.syntax:
