@@ -16,6 +16,8 @@ QuadraError
 │   └── JobLost             somebody else has the job, or it ended meanwhile
 ├── RequestRefused          a view refuses a request on purpose; carries the status and the places
 ├── ResponseMismatch        an answer breaks the schema that its view promised
+├── AlreadyServing          a service uses the data folder; two would fight over it
+├── AddressInUse            something listens on the port; names it
 ├── ServiceError            a running service answered with a problem document
 ├── ServiceUnreachable      no service answered at the address
 ├── CircuitBreakerError     a call was refused: its circuit is open
@@ -29,6 +31,7 @@ Each feature adds its branch here. Errors carry their facts as attributes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -164,6 +167,22 @@ class ResponseMismatch(QuadraError):
     def __init__(self, endpoint: str, errors: tuple[str, ...]) -> None:
         super().__init__(f"the answer of {endpoint} breaks its schema: {'; '.join(errors[:10])}")
         self.endpoint, self.errors = endpoint, errors
+
+
+class AlreadyServing(QuadraError):
+    """A service uses the data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"a service uses {folder} already; stop it, or give this one another QUADRA_DATA_DIR")
+        self.folder = folder
+
+
+class AddressInUse(QuadraError):
+    """Something listens on the port, or it cannot be listened on."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port} ({reason.lower()}); choose another port")
+        self.host, self.port, self.reason = host, port, reason
 
 
 class ServiceError(QuadraError):

@@ -15,6 +15,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage/migrations/*", "storage/sql/*"),
     "click": ("cli.py", "*/cli.py", "terminal.py"),
     "duckdb": ("service/models/duckdb.py",),
+    "dask": ("service/jobs/dask.py",),
+    "distributed": ("service/jobs/dask.py",),
     "flask": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
     "msgspec": ("api/msgspec.py",),
     "granian": ("service/*",),
@@ -28,6 +30,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "skops": ("service/models/skops.py",),
     "sqlalchemy": ("storage/sql/*", "storage/migrations/*"),
     "time": ("clock.py",),
+    "websockets": ("service/jobs/cli.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from quadra_matrix.errors import InvalidValue, require
-from quadra_matrix.service.feed import Feed
+from quadra_matrix.service.feed import BETWEEN_LOOKS, Feed
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.store import JobLog
 
@@ -82,12 +82,18 @@ class Hub:
         events: JobLog,
         *,
         origins: frozenset[str],
+        is_closing: Callable[[], bool] = lambda: False,
         patience: float = PATIENCE,
         most_clients: int = MOST_CLIENTS,
     ) -> None:
-        """``origins`` are those that a browser's page may have; a program that sends none is let in."""
+        """``origins`` are those that a browser's page may have; a program that sends none is let in.
+
+        ``is_closing`` is asked a few times a second: granian cuts connections before it tells the application of a
+        shutdown, so the hub has to know earlier to say goodbye.
+        """
         self._feed = Feed(events)
         self._origins, self._patience, self._most_clients = origins, patience, most_clients
+        self._is_closing = is_closing
         self._clients = 0
         self._closing = asyncio.Event()
 
@@ -110,13 +116,19 @@ class Hub:
             log.exception("the event log cannot be read")
             await send({"type": "lifespan.startup.failed", "message": "the event log cannot be read"})
             return
-        following = asyncio.create_task(self._feed.follow())
+        tasks = {asyncio.create_task(self._feed.follow()), asyncio.create_task(self._watch())}
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._closing.set()
-        following.cancel()
-        await asyncio.wait({following})
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _watch(self) -> None:
+        """Let every client go once the service stops."""
+        while not self._is_closing():
+            await asyncio.sleep(BETWEEN_LOOKS)
+        self._closing.set()
 
     async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a client in, or say why not."""
@@ -129,8 +141,8 @@ class Hub:
             return await _refuse(scope, send, 403, "this origin may not connect; allow it with QUADRA_ALLOWED_ORIGINS")
         if scope["path"] != PATH:
             return await _refuse(scope, send, 404, f"WebSockets are at {PATH}")
-        if self._clients >= self._most_clients:
-            return await _refuse(scope, send, 503, "too many connections")
+        if self._clients >= self._most_clients or self._closing.is_set():
+            return await _refuse(scope, send, 503, "too many connections, or the service stops; try again later")
         await receive()
         await send({"type": "websocket.accept"})
         self._clients += 1

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.service.settings import Settings
 
 PR_SET_PDEATHSIG = 1
@@ -79,8 +80,8 @@ def ending(code: int) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[int | None]:
-    """Yield the descriptor of a lock file that is ours alone, or None while somebody holds it.
+def exclusive(path: Path, *, within: float = 0.0, clock: Clock = SYSTEM_CLOCK) -> Iterator[int | None]:
+    """Yield the descriptor of a lock file that is ours alone, or None when somebody holds it for ``within`` seconds.
 
     The lock belongs to the open file: a child that inherits the descriptor keeps it, so whoever gets the lock knows
     that the last holder and all its children are gone.
@@ -88,11 +89,18 @@ def exclusive(path: Path) -> Iterator[int | None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield descriptor
+        deadline = clock.monotonic() + within
+        while not (locked := _locked(descriptor)) and clock.monotonic() < deadline:
+            clock.sleep(0.05)
+        yield descriptor if locked else None
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock the open file unless somebody holds it, and tell whether it is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -19,7 +19,7 @@ from quadra_matrix.service.processes import start
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import Job, JobState
-from tests.service.jobs.conftest import Submit
+from tests.service.conftest import Submit, alive
 from tests.service.jobs.kinds import KINDS
 from tests.services.process import stop, wait_until
 
@@ -45,14 +45,6 @@ def wait_for_report(jobs: SqlJobs, job: Job) -> dict[str, int]:
     """Return the process numbers that the work reports once it is under way."""
     wait_until(lambda: bool(jobs.get(job.id).metrics), "the job to report")
     return {name: int(value) for name, value in jobs.get(job.id).metrics.items()}
-
-
-def alive(pid: int) -> bool:
-    """Tell whether the process runs; a zombie that nobody collects here does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_jobs_run_and_end_as_their_work_does(jobs: SqlJobs, settings: Settings, submit: Submit) -> None:
