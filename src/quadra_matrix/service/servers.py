@@ -1,0 +1,102 @@
+"""The HTTP server's and the hub's process: ``python -m quadra_matrix.service.servers PARENT (http APP | hub)``."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from quadra_matrix.service.drain import is_draining
+from quadra_matrix.service.hub import Hub, own_origins
+from quadra_matrix.service.processes import die_with_parent
+from quadra_matrix.service.settings import Settings, load
+from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.jobs import SqlJobs
+
+THREADS = 16
+"""Python threads of one HTTP worker: requests it works on at once; further ones wait in their connections."""
+
+KEEP_OUT = 2.0
+"""Seconds of the grace period that are the supervisor's: the servers' workers are ended before."""
+
+
+def serve_http(settings: Settings, app: str) -> None:
+    """Serve the WSGI application that ``app`` (module:factory) makes of the settings, until a signal stops it."""
+    server = Granian(
+        app,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        workers=settings.workers,
+        blocking_threads=THREADS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_patience(settings),
+        log_level=_log_level(settings),
+    )
+    server.serve(target_loader=partial(_worker, os.getpid(), settings))
+
+
+def serve_hub(settings: Settings) -> None:
+    """Serve the WebSocket hub until a signal stops it."""
+    server = Granian(
+        "hub",
+        address=settings.host,
+        port=settings.hub_port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_patience(settings),
+        log_level=_log_level(settings),
+    )
+    server.serve(target_loader=partial(_hub, os.getpid(), settings))
+
+
+def _worker(parent: int, settings: Settings, app: str) -> Callable[..., Any]:
+    """Build the application inside a worker."""
+    die_with_parent(parent)
+    module, name = app.split(":")
+    application: Callable[..., Any] = getattr(importlib.import_module(module), name)(settings)
+    return application
+
+
+def _hub(parent: int, settings: Settings, name: str) -> Hub:
+    """Build the hub inside its worker."""
+    die_with_parent(parent)
+    jobs = SqlJobs(Database(settings.database_url))
+    return Hub(jobs, origins=own_origins(settings), is_closing=partial(is_draining, settings))
+
+
+def _patience(settings: Settings) -> int:
+    """Return the whole seconds that requests in flight have; granian counts no fractions."""
+    return max(1, math.floor(settings.grace_seconds - KEEP_OUT))
+
+
+def _log_level(settings: Settings) -> LogLevels:
+    """Return granian's name of the log level; what it says at INFO, a start and a stop, is our DEBUG."""
+    level = LogLevels(str(settings.log_level).lower())
+    return LogLevels.warning if level is LogLevels.info else level
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be one of the servers until a signal says stop."""
+    parent, server, *rest = arguments
+    die_with_parent(int(parent))
+    settings = load()
+    if server == "http":
+        serve_http(settings, *rest)
+    else:
+        serve_hub(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
