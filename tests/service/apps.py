@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from quadra_matrix.service.drain import is_draining
 from quadra_matrix.service.settings import Settings
 
 Start = Callable[[str, list[tuple[str, str]]], object]
@@ -20,7 +19,7 @@ def tiny(settings: Settings) -> Callable[[dict[str, Any], Start], Iterable[bytes
         path = environ["PATH_INFO"]
         if path == "/slow":
             threading.Event().wait(2)
-        ready = path != "/health/ready" or not is_draining(settings)
+        ready = path != "/health/ready" or not settings.stopping_file.exists()
         start("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "text/plain")])
         return [str(os.getpid()).encode()]
 

@@ -13,13 +13,15 @@ from quadra_matrix.api.flask import setup_problem_errors
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError
 from quadra_matrix.service.health import OK, Check, Finding, State
+from quadra_matrix.service.routes import train
 from quadra_matrix.service.routes.health import health_routes
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.telemetry.flask import count_requests
 from quadra_matrix.telemetry.series import Metrics
 
-STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503}
+STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, **train.STATUSES}
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
 
 
@@ -28,6 +30,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
     closing = ExitStack()
     database = Database(settings.database_url)
     closing.callback(database.close)
+    jobs = SqlJobs(database, clock)
     metrics = Metrics(settings.metrics_dir)
     closing.callback(metrics.close)
     checks: dict[str, Check] = {"database": _answers(database.ping), "service": _goes_on(settings.stopping_file)}
@@ -40,6 +43,8 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
     count_requests(app, metrics, clock)
     setup_problem_errors(app, statuses=STATUSES)
     app.register_blueprint(health_routes(checks, metrics, clock))
+    stopping = settings.stopping_file.exists
+    app.register_blueprint(train.train_routes(jobs, queue_limit=settings.queue_limit, stopping=stopping, clock=clock))
     weakref.finalize(app, closing.close)  # Flask itself has no moment at which an app ends
     return app
 

@@ -14,7 +14,6 @@ from types import FrameType
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import AddressInUse, AlreadyServing
-from quadra_matrix.service.drain import begin_draining, end_draining
 from quadra_matrix.service.processes import ending, exclusive, has_ended, send, start
 from quadra_matrix.service.restart import Death, death
 from quadra_matrix.service.settings import Settings
@@ -75,7 +74,7 @@ class Supervisor:
         Not ready at once, runner first, servers once load balancers had a moment; they finish what is in flight.
         """
         begun = self._clock.monotonic()
-        begin_draining(self._settings)
+        self._settings.stopping_file.touch()
         self._signal({"runner"})
         notice = min(SEEN_NOT_READY, self._settings.grace_seconds / 4)
         self._wait(lambda: False, until=begun + notice, hurry=hurry)
@@ -121,7 +120,7 @@ def serve(
         ports = (settings.port, settings.hub_port)
         for port in ports:
             require_free(settings.host, port)
-        end_draining(settings)
+        settings.stopping_file.unlink(missing_ok=True)
         supervisor = Supervisor(_parts(app, kinds or {}), settings, lock=lock, clock=clock)
         told = False
         try:
@@ -132,7 +131,7 @@ def serve(
                     ready()
         finally:
             supervisor.stop(hurry)
-            end_draining(settings)
+            settings.stopping_file.unlink(missing_ok=True)
 
 
 def _parts(app: str, kinds: Mapping[str, str]) -> list[Part]:

@@ -14,7 +14,6 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from quadra_matrix.service.drain import is_draining
 from quadra_matrix.service.hub import Hub, own_origins
 from quadra_matrix.service.processes import die_with_parent
 from quadra_matrix.service.settings import Settings, load
@@ -72,7 +71,7 @@ def _hub(parent: int, settings: Settings, name: str) -> Hub:
     """Build the hub inside its worker."""
     die_with_parent(parent)
     jobs = SqlJobs(Database(settings.database_url))
-    return Hub(jobs, origins=own_origins(settings), is_closing=partial(is_draining, settings))
+    return Hub(jobs, origins=own_origins(settings), is_closing=settings.stopping_file.exists)
 
 
 def _patience(settings: Settings) -> int:

@@ -1,0 +1,156 @@
+"""``/api/train``: ask for a training, look at the jobs, cancel one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+
+from flask import Blueprint
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from quadra_matrix.api.flask import validated
+from quadra_matrix.api.problem import Problem
+from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.errors import JobOver, KeyReused, QuadraError, QueueFull, RequestRefused, UnknownJob
+from quadra_matrix.service.jobs import machine
+from quadra_matrix.service.jobs.submit import submit_training
+from quadra_matrix.service.models.request import TrainingRequest
+from quadra_matrix.store import Job, JobState, JobStore
+
+STATUSES: Mapping[type[QuadraError], int] = {UnknownJob: 404, JobOver: 409, KeyReused: 422, QueueFull: 429}
+"""What each refusal of the job table is over HTTP."""
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of a training request: it may hold its rows."""
+
+STOPPING_FOR = 10
+"""Seconds after which a caller that met a stopping service should try again."""
+
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id of a job: 32 hexadecimal digits.")]
+
+
+class JobView(BaseModel):
+    """A job as its callers see it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: JobId
+    kind: str
+    state: JobState
+    """queued, starting, running and cancelling go on; the other states are final."""
+    about: dict[str, Any]
+    """The request, without rows that came with it."""
+    created: AwareDatetime
+    started: AwareDatetime | None
+    finished: AwareDatetime | None
+    phase: str
+    """What the work is doing; empty before it says."""
+    fraction: float = Field(ge=0, le=1)
+    """The part that is done."""
+    metrics: dict[str, float]
+    """Measured so far."""
+    result: dict[str, Any] | None
+    """Of a job that succeeded: the model, its version and its metrics."""
+    error: str | None
+    """Of a job that failed or was interrupted: why."""
+
+
+class JobList(BaseModel):
+    """Jobs, newest first."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    jobs: list[JobView]
+    next: JobId | None
+    """Give it as ``before`` to see older jobs; null at the end."""
+
+
+class JobPath(BaseModel):
+    """Names one job."""
+
+    job: JobId
+
+
+class JobQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    state: JobState | None = None
+    """Only jobs in this state."""
+    before: JobId | None = None
+    """Only jobs that are older than this one."""
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    """Most jobs to list."""
+
+
+class TrainHeaders(BaseModel):
+    """What a training request may say beside its body."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")] | None = None
+    """Sent again with the same request it answers the same job, so that a caller may repeat what it is unsure of."""
+
+
+def train_routes(
+    jobs: JobStore, *, queue_limit: int, stopping: Callable[[], bool], clock: Clock = SYSTEM_CLOCK
+) -> Blueprint:
+    """Return the routes of training jobs. ``stopping`` tells whether the service is being stopped."""
+    routes = Blueprint("train", __name__, url_prefix="/api/train")
+
+    @routes.post("")
+    @validated(status=202, responses={422: Problem, 429: Problem, 503: Problem}, max_body=MAX_BODY)
+    def train(body: TrainingRequest, headers: TrainHeaders) -> tuple[JobView, int, dict[str, str]]:
+        """Queue a training and answer its job."""
+        if stopping():
+            wait = {"Retry-After": str(STOPPING_FOR)}
+            raise RequestRefused(503, "the service is being stopped and takes no jobs", headers=wait)
+        job = submit_training(jobs, body, key=headers.idempotency_key, queue_limit=queue_limit, now=clock.now())
+        return view(job), 202, {"Location": f"/api/train/{job.id}"}
+
+    @routes.get("")
+    @validated
+    def listed(query: JobQuery) -> JobList:
+        """List jobs, newest first."""
+        found = jobs.list(states=[query.state] if query.state else (), before=query.before, limit=query.limit)
+        older = found[-1].id if len(found) == query.limit else None
+        return JobList(jobs=[view(job) for job in found], next=older)
+
+    @routes.get("/<job>")
+    @validated(responses={404: Problem})
+    def shown(path: JobPath) -> JobView:
+        """Show one job."""
+        return view(jobs.get(path.job))
+
+    @routes.post("/<job>/cancel")
+    @validated(status=202, responses={404: Problem, 409: Problem})
+    def cancel(path: JobPath) -> JobView:
+        """Cancel a job: at once while it waits, within seconds while it runs. One that ended otherwise is a 409."""
+        return view(jobs.change(path.job, partial(machine.ask_to_cancel, now=clock.now())))
+
+    return routes
+
+
+def view(job: Job) -> JobView:
+    """Return a job as its callers see it."""
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        about=dict(job.about),
+        created=_moment(job.created),
+        started=_moment(job.started) if job.started is not None else None,
+        finished=_moment(job.finished) if job.finished is not None else None,
+        phase=job.phase,
+        fraction=job.fraction,
+        metrics=dict(job.metrics),
+        result=dict(job.result) if job.result is not None else None,
+        error=job.error,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
