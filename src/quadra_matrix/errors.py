@@ -18,6 +18,14 @@ QuadraError
 ├── ResponseMismatch        an answer breaks the schema that its view promised
 ├── AlreadyServing          a service uses the data folder; two would fight over it
 ├── AddressInUse            something listens on the port; names it
+├── ModelRefused            training or prediction cannot do what was asked; every branch names the part at fault
+│   ├── UnknownModel        no model, version or alias of this name; names those that exist
+│   ├── UnknownDataset      no dataset has this id
+│   ├── BadDataset          the table cannot be read or learned from; names the columns
+│   ├── BadRows             rows to predict do not fit the model; names each place
+│   ├── UploadTooLarge      an upload passes the limit
+│   ├── BrokenModel         a published file is missing or was changed
+│   └── UntrustedModel      a file names types that no model of ours holds
 ├── ServiceError            a running service answered with a problem document
 ├── ServiceUnreachable      no service answered at the address
 ├── CircuitBreakerError     a call was refused: its circuit is open
@@ -32,6 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -167,6 +176,65 @@ class ResponseMismatch(QuadraError):
     def __init__(self, endpoint: str, errors: tuple[str, ...]) -> None:
         super().__init__(f"the answer of {endpoint} breaks its schema: {'; '.join(errors[:10])}")
         self.endpoint, self.errors = endpoint, errors
+class ModelRefused(QuadraError):
+    """Training or prediction cannot do what was asked."""
+
+
+class UnknownModel(ModelRefused):
+    """No model, version or alias of this name; ``existing`` holds those that are there."""
+
+    def __init__(self, asked: str, existing: Iterable[str]) -> None:
+        self.asked, self.existing = asked, tuple(existing)
+        super().__init__(f"there is no {asked}; there is: {', '.join(self.existing) or 'nothing yet'}")
+
+
+class UnknownDataset(ModelRefused):
+    """No dataset has this id."""
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(f"no dataset has the id {dataset!r}")
+        self.dataset = dataset
+
+
+class BadDataset(ModelRefused):
+    """The table cannot be read or learned from. ``columns`` maps each column at fault to what is wrong with it."""
+
+    def __init__(self, reason: str, columns: Mapping[str, str] | None = None) -> None:
+        self.reason, self.columns = reason, dict(columns or {})
+        places = "; ".join(f"{name!r} {fault}" for name, fault in self.columns.items())
+        super().__init__(f"{reason}: {places}" if places else reason)
+
+
+class BadRows(ModelRefused):
+    """Rows to predict do not fit the model. ``places`` maps the path of each fault to what is wrong there."""
+
+    def __init__(self, places: Mapping[tuple[str | int, ...], str]) -> None:
+        self.places = dict(places)
+        super().__init__("; ".join(f"{_path(place)} {fault}" for place, fault in self.places.items()))
+
+
+class UploadTooLarge(ModelRefused):
+    """An upload passes the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the upload is larger than {limit} bytes")
+        self.limit = limit
+
+
+class BrokenModel(ModelRefused):
+    """A published file is missing or was changed."""
+
+    def __init__(self, model: str, version: int, fault: str) -> None:
+        super().__init__(f"version {version} of model {model!r} cannot be served: {fault}")
+        self.model, self.version, self.fault = model, version, fault
+
+
+class UntrustedModel(ModelRefused):
+    """A file names types that no model of ours holds; nothing of it was built."""
+
+    def __init__(self, types: Iterable[str]) -> None:
+        self.types = tuple(types)
+        super().__init__(f"the file names types that are not trusted: {', '.join(self.types)}")
 
 
 class AlreadyServing(QuadraError):
@@ -264,3 +332,12 @@ def require(holds: bool, field: str, value: object, rule: str) -> None:
     """Raise ``InvalidValue`` naming the field, the value and the rule unless the rule holds."""
     if not holds:
         raise InvalidValue(field, value, rule)
+
+
+def _path(place: tuple[str | int, ...]) -> str:
+    """Return a path as people read it.
+
+    >>> _path(("rows", 0, "age"))
+    'rows[0].age'
+    """
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")

@@ -101,3 +101,31 @@ def fan_out(*hooks: Hook) -> Hook:
                 log.exception("a listener failed on %s", type(event).__name__)
 
     return announce
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPublished(Event):
+    """A trained model became a version."""
+
+    model: str
+    version: int
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMoved(Event):
+    """A name points at another version of a model."""
+
+    model: str
+    alias: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted(Event):
+    """A version answered a request."""
+
+    model: str
+    version: int
+    rows: int
+    seconds: float

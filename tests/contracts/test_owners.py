@@ -29,6 +29,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("service/models/sklearn/*",),
     "skops": ("service/models/skops.py",),
     "sqlalchemy": ("storage/sql/*", "storage/migrations/*"),
+    "threadpoolctl": ("service/models/sklearn/*",),
     "time": ("clock.py",),
     "websockets": ("service/jobs/cli.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),

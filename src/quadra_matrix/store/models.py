@@ -69,7 +69,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class OnnxCheck:
-    """How far the ONNX export is from the scikit-learn original, measured on held-out rows."""
+    """How far the ONNX export is from the scikit-learn original, measured on all held-out and some training rows."""
 
     rows: int
     max_difference: float | None
@@ -96,11 +96,14 @@ class ModelVersion:
     classes: tuple[str | int | float | bool, ...]
     """Labels in the order of the probabilities; empty for a regression."""
     metrics: Mapping[str, float]
-    """Measured on the held-out rows; ``cv_...`` are means over the folds."""
+    """Measured on the held-out rows; ``cv_...`` are mean and standard deviation over the folds."""
     training: Mapping[str, Any]
     """Rows, seed, test fraction, folds, and the name of the data."""
     data_fingerprint: str
     engine: Engine
+    padding: int | None
+    """Rows to score after the real ones so that a row's result does not depend on its neighbours; None scores each
+    row alone."""
     onnx: OnnxCheck
     files: Mapping[str, str]
     """File name -> SHA-256 of its bytes."""
@@ -111,6 +114,10 @@ class ModelVersion:
     def numbered(self, version: int) -> ModelVersion:
         """Return the same model as version ``version``."""
         return replace(self, version=version)
+
+    def created(self, now: float) -> ModelVersion:
+        """Return the same model with the time of its publication."""
+        return replace(self, created_at=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +132,10 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every model with its versions (ascending) and aliases, read in one transaction."""
+    """Every model with its versions and aliases, read in one transaction."""
 
-    versions: Mapping[str, tuple[ModelVersion, ...]]
+    versions: Mapping[str, Mapping[int, ModelVersion]]
+    """Model -> number -> version, ascending."""
     aliases: Mapping[str, Mapping[str, int]]
     """Model -> alias -> version."""
 
@@ -157,9 +165,6 @@ class ModelStore(Protocol):
         ``place`` is called with the number inside the transaction; if it raises nothing is recorded. ``aliases``
         tells for each name whether it moves to the new version even when it already points somewhere.
         """
-
-    def version(self, model: str, version: int) -> ModelVersion | None:
-        """Return one version, or None."""
 
     def catalogue(self) -> Catalogue:
         """Return every version and alias as of one moment."""

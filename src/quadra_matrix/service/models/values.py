@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quadra_matrix.store.models import Engine, Kind
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra_matrix.store.models import Engine, Feature, Kind, Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from quadra_matrix.service.models.request import Data
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +77,48 @@ class DataSource(Protocol):
         """Return the table that a request names. Raises ``UnknownDataset`` or ``BadDataset``."""
 
 
-if TYPE_CHECKING:
-    Floats = NDArray[np.float64]
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Rows as a model takes them: its numbers and flags in one matrix, its categories in another."""
+
+    numeric: Floats
+    categorical: NDArray[Any]
+    """Objects of type str."""
+
+    def __len__(self) -> int:
+        return len(self.numeric)
+
+    def take(self, rows: NDArray[np.intp] | slice) -> Inputs:
+        """Return some of the rows."""
+        return Inputs(self.numeric[rows], self.categorical[rows])
+
+    def padded(self, copies: int) -> Inputs:
+        """Return the rows and so many copies of the last one."""
+        if not copies:
+            return self
+        return Inputs(_padded(self.numeric, copies), _padded(self.categorical, copies))
+
+
+def _padded(matrix: NDArray[Any], copies: int) -> NDArray[Any]:
+    return np.concatenate((matrix, matrix[-1:].repeat(copies, axis=0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows with what they should predict."""
+
+    task: Task
+    features: tuple[Feature, ...]
+    inputs: Inputs
+    target: NDArray[Any]
+    """Index into ``classes`` for a classification, else the number."""
+    classes: tuple[str | int | float | bool, ...]
+    dropped: int
+    """Rows left out because their target is missing."""
+
+
+class Scorer(Protocol):
+    """A model in memory. May be shared between threads."""
+
+    def scores(self, inputs: Inputs) -> Floats:
+        """Return a line for each row: the probabilities of the classes, or the one number of a regression."""
