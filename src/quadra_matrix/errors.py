@@ -38,9 +38,8 @@ Each feature adds its branch here. Errors carry their facts as attributes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -176,6 +175,8 @@ class ResponseMismatch(QuadraError):
     def __init__(self, endpoint: str, errors: tuple[str, ...]) -> None:
         super().__init__(f"the answer of {endpoint} breaks its schema: {'; '.join(errors[:10])}")
         self.endpoint, self.errors = endpoint, errors
+
+
 class ModelRefused(QuadraError):
     """Training or prediction cannot do what was asked."""
 
