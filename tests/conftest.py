@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
@@ -16,6 +17,10 @@ from quadra_matrix.storage.sql.schema import all_tables
 from tests.services.postgres import Postgres, postgres_server
 
 _numbers = itertools.count()
+
+# A deadline in wall time measures the machine's load, not the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -4,5 +4,6 @@ Nothing here reads a clock, draws a random number or needs more than the standar
 computed is None and ``reason`` says why; NaN and infinity never leave.
 
 ``arms`` says what is known of an arm. ``fixed``, ``exact``, ``adjust`` and ``multiple`` judge one planned look;
-``sequential`` and ``risk`` stay true at any number of looks; ``ratio`` checks the split; ``power`` plans.
+``sequential`` and ``risk`` stay true at any number of looks; ``ratio`` checks the split; ``power`` and ``foresight``
+plan; ``exceedance`` turns latency into counts.
 """
