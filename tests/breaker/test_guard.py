@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pickle
@@ -432,6 +433,19 @@ def test_before_the_first_call_nothing_has_failed(make: Make) -> None:
     assert snapshot.success_rate == 100.0
     assert snapshot.as_promised()["last_failure_time"] is None
     assert snapshot.as_json()["last_failure_at"] is None
+
+
+def test_a_refusal_leaves_no_cycle_for_the_collector(make: Make) -> None:
+    guarded = make(mode=Mode.FORCED_OPEN)(answer)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            with contextlib.suppress(CircuitBreakerError):
+                guarded()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_memory_is_flat_over_refusals(make: Make) -> None:

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPEN = int(State.OPEN)
-"""As a plain number: an enum member costs a look-up in its class each time."""
+OPEN, SHADOW = int(State.OPEN), Mode.SHADOW
+"""Looked up once: a member of an enum costs a look-up in its class each time."""
 
 SPARED = -2
 """Ticket of a call that shadow mode let through although the rules refused it."""
@@ -46,9 +46,9 @@ class CircuitBreaker:
     """
 
     __slots__ = (
-        "__weakref__", "_delivering", "_failed", "_has_time_window", "_ignored", "_keeper", "_last", "_last_at",
-        "_late", "_lock", "_monotonic", "_moved", "_news", "_registry", "_rejected", "_slow", "_slow_after", "_spared",
-        "_stale", "_successes", "machine", "name", "options", "tick",
+        "__weakref__", "_cause", "_delivering", "_failed", "_has_time_window", "_ignored", "_keeper", "_last",
+        "_last_at", "_late", "_lock", "_monotonic", "_moved", "_news", "_registry", "_reject", "_rejected", "_slow",
+        "_slow_after", "_spared", "_stale", "_successes", "machine", "name", "options", "tick",
     )  # fmt: skip
 
     def __new__(
@@ -83,7 +83,9 @@ class CircuitBreaker:
         self.tick = self._successes.tick
         self._slow, self._rejected, self._spared, self._stale = Count(), Count(), Count(), Count()
         self._moved = {State.CLOSED: 0, State.OPEN: 0, State.HALF_OPEN: 0}
-        self._last: BaseException | object | None = None
+        self._reject = self._rejected.tick
+        self._cause: BaseException | None = None
+        self._last: object = None
         self._last_at: float | None = None
         self._news: deque[Event] = deque()
         self._delivering = False
@@ -235,18 +237,16 @@ class CircuitBreaker:
             if ticket is not None:
                 return ticket
             until = machine.until
-        if machine.mode is Mode.SHADOW:
+        if machine.mode is SHADOW:
             self._spared.tick()
             return SPARED
-        self._rejected.tick()
-        state, wait = "open", until - now
-        if machine.era & 3 != OPEN:
-            with self._lock:
-                state, wait = "half_open", machine.retry_after(now) or 0.0
-        last = self._last
-        raise CircuitBreakerError(self.name, state, wait if wait < NEVER else None) from (
-            last if isinstance(last, BaseException) else None
-        )
+        self._reject()
+        # Raised where it is made: a variable that holds it would tie error, traceback and frame into a cycle.
+        if machine.era & 3 == OPEN:
+            raise CircuitBreakerError(self.name, "open", None if until == NEVER else until - now) from self._cause
+        with self._lock:
+            wait = machine.retry_after(now)
+        raise CircuitBreakerError(self.name, "half_open", wait or 0.0) from self._cause
 
     def finish(self, ticket: int, result: object, elapsed: float = 0.0) -> None:
         """Take in a result; ``elapsed`` is the duration of the call in seconds."""
@@ -285,7 +285,9 @@ class CircuitBreaker:
         """Take in a failure: an exception, or a result that counts as one."""
         now = self._monotonic()
         self._failed.tick()
+        # One exception is kept, as a stored one pins the frames it went through.
         self._last, self._last_at = answer, now
+        self._cause = answer if isinstance(answer, BaseException) else None
         if elapsed >= self._slow_after:
             self._slow.tick()
         told = self.options.open_time_of

@@ -9,6 +9,9 @@ from typing import Protocol
 from quadra_matrix.breaker.machine import Machine, Mode
 from quadra_matrix.breaker.outcome import Outcome
 
+SUCCESS, FAILURE = Outcome.SUCCESS, Outcome.FAILURE
+"""Looked up once: a member of an enum costs a look-up in its class each time."""
+
 
 class Count:
     """A number that any thread raises without a lock: ``tick`` is one C call, which loses nothing under the GIL."""
@@ -41,12 +44,12 @@ class Keeper(Protocol):
 
 def apply(machine: Machine, ticket: int, outcome: Outcome, now: float, elapsed: float, open_for: float | None) -> bool:
     """Let ``machine`` take an outcome in; return False, and change nothing, if the ticket is stale."""
+    if outcome is FAILURE:
+        return machine.fail(ticket, now, elapsed, open_for)
     if not machine.is_current(ticket):
         return False
-    if outcome is Outcome.SUCCESS:
+    if outcome is SUCCESS:
         machine.succeed(ticket, now, elapsed)
-    elif outcome is Outcome.FAILURE:
-        machine.fail(ticket, now, elapsed, open_for)
     else:
         machine.release(ticket)
     return True
@@ -68,7 +71,7 @@ class LocalKeeper:
     def settle(self, ticket: int, outcome: Outcome, now: float, elapsed: float, open_for: float | None) -> bool:
         """Take in an outcome; return False if the ticket is stale."""
         with self._lock:
-            if outcome is Outcome.SUCCESS and self._machine.is_current(ticket):
+            if outcome is SUCCESS and self._machine.is_current(ticket):
                 self._successes.tick()
             return apply(self._machine, ticket, outcome, now, elapsed, open_for)
 

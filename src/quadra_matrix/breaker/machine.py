@@ -41,6 +41,9 @@ class Mode(enum.StrEnum):
     """Every call runs; the rules decide and report, but refuse nobody."""
 
 
+CLOSED, OPEN, DISABLED = int(State.CLOSED), int(State.OPEN), Mode.DISABLED
+"""Looked up once: a member of an enum costs a look-up in its class each time."""
+
 UNCALM = -1
 PROBE = 3
 """Low bits of a probe's ticket, so that it never equals an era."""
@@ -142,7 +145,7 @@ class Machine:
 
     __slots__ = (
         "_base", "_chance", "_failures", "_passed", "_policy", "_rounds", "_streak", "_successes", "_tallies",
-        "calm", "changed_at", "era", "look_at", "mode", "moves", "probes", "sequence", "turn", "until",
+        "_threshold", "calm", "changed_at", "era", "look_at", "mode", "moves", "probes", "sequence", "turn", "until",
     )  # fmt: skip
 
     def __init__(
@@ -155,6 +158,7 @@ class Machine:
         sequence: int = 0,
     ) -> None:
         self._policy, self._successes, self._chance = policy, successes, chance
+        self._threshold = NEVER if policy.failure_threshold is None else policy.failure_threshold
         self.sequence = sequence
         self.era: int
         self.calm: int
@@ -181,11 +185,11 @@ class Machine:
 
     def admit(self, now: float) -> int | None:
         """Return the ticket of a call that arrives at ``now``, or None to refuse it."""
-        if self.era & 3 == State.OPEN:
+        if self.era & 3 == OPEN:
             if now < self.until:
                 return None
             self._move(State.HALF_OPEN, now, "its open time is over")
-        if self.era & 3 == State.CLOSED:
+        if self.era & 3 == CLOSED:
             return self.era
         self._take_back_lost_permits(now)
         if len(self.probes) >= self._policy.half_open_permits:
@@ -198,19 +202,26 @@ class Machine:
         """Take in a success that ``successes`` already counts; ``elapsed`` is its duration in seconds."""
         if self.probes.pop(ticket, None) is not None:
             self._end_probe(now, passed=elapsed < self._policy.slow_after, open_for=None)
-        elif ticket == self.era and self.mode is not Mode.DISABLED:
+        elif ticket == self.era and self.mode is not DISABLED:
             self._streak = 0
             self._judge(now, elapsed, failed=False, open_for=None)
 
-    def fail(self, ticket: int, now: float, elapsed: float = 0.0, open_for: float | None = None) -> None:
-        """Take in a failure; ``open_for`` is the open time in seconds that the dependency itself asks for."""
-        if self.probes.pop(ticket, None) is not None:
-            self._failures += 1
-            self._end_probe(now, passed=False, open_for=open_for)
-        elif ticket == self.era and self.mode is not Mode.DISABLED:
+    def fail(self, ticket: int, now: float, elapsed: float = 0.0, open_for: float | None = None) -> bool:
+        """Take in a failure; return False, and change nothing, if the ticket is stale.
+
+        ``open_for`` is the open time in seconds that the dependency itself asks for.
+        """
+        if ticket != self.era:
+            return self._fail_probe(ticket, now, open_for)
+        if self.mode is not DISABLED:
             self._failures += 1
             self._streak += 1
-            self._judge(now, elapsed, failed=True, open_for=open_for)
+            self.calm = UNCALM
+            if self._streak >= self._threshold:
+                self.open(now, f"{self._streak} failures in a row", open_for)
+            elif self._tallies:
+                self._judge(now, elapsed, failed=True, open_for=open_for)
+        return True
 
     def release(self, ticket: int) -> None:
         """Take back the permit of a call that says nothing about the dependency."""
@@ -278,11 +289,7 @@ class Machine:
         self.calm = fleet.era if fleet.calm == fleet.era else UNCALM
 
     def _judge(self, now: float, elapsed: float, *, failed: bool, open_for: float | None) -> None:
-        """Open the circuit if a rule is broken, else say whether it is calm."""
-        threshold = self._policy.failure_threshold
-        if threshold is not None and self._streak >= threshold:
-            self.open(now, f"{self._streak} failures in a row", open_for)
-            return
+        """Open the circuit if a window breaks its rule, else say whether it is calm."""
         if self._tallies:
             number = self._number()
             for tally in self._tallies:
@@ -293,7 +300,7 @@ class Machine:
 
     def _calm_down(self) -> None:
         """Set ``calm`` and ``turn``: whether, and until when, a success changes nothing but the count."""
-        is_quiet = self.era & 3 == State.CLOSED and self._streak == 0
+        is_quiet = self.era & 3 == CLOSED and self._streak == 0
         if self._tallies:
             number = self._number()
             is_quiet = is_quiet and all(tally.is_quiet(number) for tally in self._tallies)
@@ -303,6 +310,14 @@ class Machine:
     def _number(self) -> int:
         """Return how many calls have completed in this era."""
         return self._successes() - self._base + self._failures
+
+    def _fail_probe(self, ticket: int, now: float, open_for: float | None) -> bool:
+        """Take in a probe's failure; return False if its permit is gone."""
+        if self.probes.pop(ticket, None) is None:
+            return False
+        self._failures += 1
+        self._end_probe(now, passed=False, open_for=open_for)
+        return True
 
     def _end_probe(self, now: float, *, passed: bool, open_for: float | None) -> None:
         """Close or open the circuit as soon as the verdict is certain."""
