@@ -44,12 +44,17 @@ def inspect(raw: bytes, location: Location = "body") -> Findings:
         place, value = todo.pop()
         if isinstance(value, _Members):
             _look_for_repeats(value, place, found, location)
-            todo += [((*place, key), member) for key, member in reversed(value)]
+            todo += [((*place, key), member) for key, member in reversed(value) if member.__class__ is not int]
         elif isinstance(value, list):
-            todo += [((*place, index), item) for index, item in reversed(list(enumerate(value)))]
+            # Nothing can be wrong with most of a long text, so it never gets onto the list.
+            held = [(index, item) for index, item in enumerate(value) if item.__class__ not in _QUIET and item != []]
+            todo += [((*place, index), item) for index, item in reversed(held)]
         else:
             _look_at(value, place, found, location)
     return found
+
+
+_QUIET = frozenset({int, bool, type(None)})
 
 
 class _Constant(str):

@@ -81,7 +81,7 @@ def of_status(status: int, detail: str | None = None) -> Problem:
 
 def refusal(status: int, title: str, errors: list[FieldError], detail: str | None = None) -> Problem:
     """Return a problem that lists the first ``MOST_ERRORS`` errors and says how many there were."""
-    if len(errors) > MOST_ERRORS:
+    if detail is None and len(errors) > MOST_ERRORS:
         detail = f"{len(errors)} errors; the first {MOST_ERRORS} are listed"
     return Problem(status=status, title=title, detail=detail, errors=tuple(errors[:MOST_ERRORS]))
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from quadra_matrix.api.jsontext import inspect, is_plain
+from quadra_matrix.api.jsontext import Findings, inspect, is_plain
 from quadra_matrix.api.problem import MOST_ERRORS, FieldError, Location, Problem, pointer, refusal
 from quadra_matrix.api.shape import Shape
 
@@ -22,6 +22,10 @@ MAX_BODY = 1_048_576
 _NOT_JSON = "The body is not valid JSON"
 _NOT_FITTING = "The request does not fit its schema"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MANY_ERRORS = 1_000
+"""Errors above which not every one is fetched: a body of one megabyte can hold 300 000, which take a second."""
+_LONG_TEXT = 65_536
+"""Bytes above which a text that is refused anyway is not read again for repeated keys."""
 _LONGEST_NUMBER = 400
 """Characters of a number in a query or header; a double has at most 309 digits before its point."""
 
@@ -35,7 +39,7 @@ def read_body(shape: Shape, raw: bytes) -> Any | Problem:
     try:
         value = shape.read_json(raw)
     except ValidationError as refused:
-        return _explain(refused, raw, "body")
+        return _explain(shape, refused, raw, "body")
     if shape.count_keys is not None and is_plain(raw, shape.count_keys(value)):
         return value
     found = inspect(raw)
@@ -69,7 +73,7 @@ class TextReader:
         try:
             value = self._shape.read_json(document)
         except ValidationError as refused:
-            return _explain(refused, document, self.location)
+            return _explain(self._shape, refused, document, self.location)
         found = [] if b"\\u0000" not in document else inspect(document, self.location).values
         return refusal(422, _NOT_FITTING, found) if found else value
 
@@ -144,21 +148,26 @@ _BARE: dict[str, Any] = {"include_url": False, "include_context": False, "includ
 """What an error document must not carry: addresses of pydantic's pages, limits, and the refused values."""
 
 
-def _explain(refused: ValidationError, raw: bytes, location: Location) -> Problem:
-    """Return the problem for a text that pydantic refused."""
-    first = refused.errors(**_BARE)[0]
-    if first["type"] == "json_invalid":
-        return refusal(400, _NOT_JSON, [FieldError(_syntax_error(raw, first["msg"]), "#", location)])
-    found = inspect(raw, location)
+def _explain(shape: Shape, refused: ValidationError, raw: bytes, location: Location) -> Problem:
+    """Return the problem for a text that pydantic refused; takes a bounded time for any number of errors."""
+    count = refused.error_count()
+    listed = refused if count <= _MANY_ERRORS else shape.few_errors(raw)
+    if listed is None:
+        return refusal(422, _NOT_FITTING, [FieldError(f"{count} keys are unknown", "#", location)])
+    details = listed.errors(**_BARE)
+    if details[0]["type"] == "json_invalid":
+        return refusal(400, _NOT_JSON, [FieldError(_syntax_error(raw, details[0]["msg"]), "#", location)])
+    found = inspect(raw, location) if len(raw) <= _LONG_TEXT else Findings([], [])
     if found.syntax:
         return refusal(400, _NOT_JSON, found.syntax)
     document = from_json(raw)
     errors = [
         FieldError(error["msg"], pointer(*_place(error["type"], error["loc"], document)), location)
-        for error in refused.errors(**_BARE)
+        for error in details[:_MANY_ERRORS]
     ]
     told = {error.pointer for error in errors}
-    return refusal(422, _NOT_FITTING, errors + [error for error in found.values if error.pointer not in told])
+    errors += [error for error in found.values if error.pointer not in told]
+    return refusal(422, _NOT_FITTING, errors, None if listed is refused else f"{count} errors; some are listed")
 
 
 def _syntax_error(raw: bytes, message: str) -> str:
