@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema as core
 
-from quadra_matrix.api.shape import Shape
+from quadra_matrix.api.shape import Shape, is_struct
 
 REF = "#/components/schemas/{model}"
 
@@ -45,12 +45,20 @@ class Components:
 def components_of(uses: Iterable[Use]) -> Components:
     """Return the schemas of all uses, each type once; types of one name in two modules keep apart."""
     distinct = list(dict.fromkeys((use.kind, use.is_answer, use.mode) for use in uses))
+    structs = [kind for kind in dict.fromkeys(kind for kind, _, _ in distinct) if is_struct(kind)]
+    distinct = [found for found in distinct if not is_struct(found[0])]
     shapes = {kind: Shape(kind) for kind in dict.fromkeys(kind for kind, _, _ in distinct)}
-    writer = _Writer(ref_template=REF)
     inputs = [(str(index), mode, shapes[kind].core) for index, (kind, _, mode) in enumerate(distinct)]
-    written, named = writer.generate_definitions(inputs)
+    written, definitions = _Writer(ref_template=REF).generate_definitions(inputs)
     of = {(kind, is_answer): written[str(index), mode] for index, (kind, is_answer, mode) in enumerate(distinct)}
-    return Components(of, {str(name): schema for name, schema in named.items()})
+    named = {str(name): schema for name, schema in definitions.items()}
+    if not structs:
+        return Components(of, named)
+    from quadra_matrix.api.msgspec import struct_schemas
+
+    schemas, more = struct_schemas(structs, REF)
+    of |= {(kind, way): schema for kind, schema in zip(structs, schemas, strict=True) for way in (True, False)}
+    return Components(of, more | named)
 
 
 class _Writer(GenerateJsonSchema):

@@ -7,12 +7,15 @@ objects that come out are instances of the author's own classes.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import CoreConfig, CoreSchema, SchemaSerializer, SchemaValidator
 
 from quadra_matrix.api.keys import counter_of
+
+if TYPE_CHECKING:
+    from quadra_matrix.api.msgspec import StructShape
 
 _CONFIG = CoreConfig(strict=True, allow_inf_nan=False)
 """What holds for values outside of any model, as the floats of a bare ``list[float]``."""
@@ -58,6 +61,20 @@ class Shape:
         except ValidationError as refused:
             return refused
         return None
+
+
+def is_struct(kind: Any) -> bool:
+    """Tell whether a type is a msgspec Struct, without msgspec."""
+    return isinstance(kind, type) and hasattr(kind, "__struct_config__")
+
+
+def shape_of(kind: Any) -> Shape | StructShape:
+    """Return the shape of a model, dataclass, TypedDict, Struct or anything else that pydantic knows."""
+    if not is_struct(kind):
+        return Shape(kind)
+    from quadra_matrix.api.msgspec import StructShape
+
+    return StructShape(kind)
 
 
 Purpose = Literal["read", "recheck", "brief"]

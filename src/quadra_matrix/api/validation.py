@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -15,6 +15,11 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from quadra_matrix.api.jsontext import Findings, inspect, is_plain
 from quadra_matrix.api.problem import MOST_ERRORS, FieldError, Location, Problem, pointer, refusal
 from quadra_matrix.api.shape import Shape
+
+if TYPE_CHECKING:
+    from quadra_matrix.api.msgspec import StructShape
+
+AnyShape: TypeAlias = "Shape | StructShape"
 
 MAX_BODY = 1_048_576
 """Bytes of a request body that are read unless the route says otherwise."""
@@ -30,7 +35,7 @@ _LONGEST_NUMBER = 400
 """Characters of a number in a query or header; a double has at most 309 digits before its point."""
 
 
-def read_body(shape: Shape, raw: bytes) -> Any | Problem:
+def read_body(shape: AnyShape, raw: bytes) -> Any | Problem:
     """Return the value that the JSON text means, or a problem of status 400 (not JSON) or 422 (not the schema).
 
     400 also for a repeated key, a bare NaN, text that is not UTF-8, nesting deeper than 200 and integers of more than
@@ -119,7 +124,7 @@ class Breach:
     """Place and fault of each; for logs, not for callers."""
 
 
-def breach_of(shape: Shape, answer: Any) -> Breach | None:
+def breach_of(shape: AnyShape, answer: Any) -> Breach | None:
     """Return how an object that a view made breaks its schema, or None when it keeps it."""
     try:
         shape.check_python(answer, by_alias=True, by_name=True)
@@ -128,7 +133,7 @@ def breach_of(shape: Shape, answer: Any) -> Breach | None:
     return None
 
 
-def read_answer(shape: Shape, answer: Any) -> Any | Breach:
+def read_answer(shape: AnyShape, answer: Any) -> Any | Breach:
     """Return the value that an answer of plain JSON data means, defaults filled in, or how it breaks the schema."""
     try:
         return shape.read_json(to_json(answer, inf_nan_mode="constants"))
@@ -148,7 +153,7 @@ _BARE: dict[str, Any] = {"include_url": False, "include_context": False, "includ
 """What an error document must not carry: addresses of pydantic's pages, limits, and the refused values."""
 
 
-def _explain(shape: Shape, refused: ValidationError, raw: bytes, location: Location) -> Problem:
+def _explain(shape: AnyShape, refused: ValidationError, raw: bytes, location: Location) -> Problem:
     """Return the problem for a text that pydantic refused; takes a bounded time for any number of errors."""
     count = refused.error_count()
     listed = refused if count <= _MANY_ERRORS else shape.few_errors(raw)

@@ -16,9 +16,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from quadra_matrix.api.contract import FROM_HINTS, Contract, contract_of
 from quadra_matrix.api.flask.problems import ResponseMode, options_of, problem_response
 from quadra_matrix.api.problem import Location, Problem, of_status
-from quadra_matrix.api.shape import Shape
-from quadra_matrix.api.validation import Breach, TextReader, breach_of, read_answer, read_body
-from quadra_matrix.errors import ResponseMismatch
+from quadra_matrix.api.shape import Shape, is_struct, shape_of
+from quadra_matrix.api.validation import AnyShape, Breach, TextReader, breach_of, read_answer, read_body
+from quadra_matrix.errors import ResponseMismatch, require
 from quadra_matrix.events import ResponseBroke
 
 log = logging.getLogger(__name__)
@@ -93,12 +93,13 @@ def _readers(contract: Contract, max_body: int | None) -> list[tuple[str, _Reade
         "path": lambda: _path_reader(_text_reader(contract.path, "path")),
         "query": lambda: _query_reader(_text_reader(contract.query, "query")),
         "headers": lambda: _header_reader(_text_reader(contract.headers, "header")),
-        "body": lambda: _body_reader(Shape(contract.body), contract.body_is_optional, max_body),
+        "body": lambda: _body_reader(shape_of(contract.body), contract.body_is_optional, max_body),
     }
     return [(part, make()) for part, make in makers.items() if part in contract.takes]
 
 
 def _text_reader(kind: Any, location: Location) -> TextReader:
+    require(not is_struct(kind), location, kind, "a model, dataclass or TypedDict; a Struct is for bodies and answers")
     return TextReader(Shape(kind), location)
 
 
@@ -126,7 +127,7 @@ def _header_reader(reader: TextReader) -> _Reader:
     return read
 
 
-def _body_reader(shape: Shape, optional: bool, max_body: int | None) -> _Reader:
+def _body_reader(shape: AnyShape, optional: bool, max_body: int | None) -> _Reader:
     """Return a reader of the body: content type, then size, then text, then schema."""
 
     def read(asked: Request, kwargs: dict[str, Any]) -> Any:
@@ -181,7 +182,7 @@ class Answers:
     def __init__(self, contract: Contract, mode: ResponseMode | None) -> None:
         self._contract, self._mode = contract, mode
         kinds = {contract.status: contract.response, **contract.responses}
-        self._shapes = {status: None if kind is None else Shape(kind) for status, kind in kinds.items()}
+        self._shapes = {status: None if kind is None else shape_of(kind) for status, kind in kinds.items()}
         self._shape = self._shapes[contract.status]
 
     def response(self, answer: Any) -> Any:
@@ -199,7 +200,7 @@ class Answers:
             answer = self._checked(shape, answer, mode)
         return self._finish(shape.write(answer), status, headers)
 
-    def _checked(self, shape: Shape, answer: Any, mode: ResponseMode) -> Any:
+    def _checked(self, shape: AnyShape, answer: Any, mode: ResponseMode) -> Any:
         """Return the answer, its defaults filled in if it came as plain data; refuse or report a broken one."""
         if not isinstance(answer, shape.instance_of):
             read = read_answer(shape, answer)
