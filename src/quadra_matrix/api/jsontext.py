@@ -34,6 +34,27 @@ def is_plain(raw: bytes, members: int) -> bool:
     return raw.count(b":") == members and not any(token in raw for token in _WORTH_A_LOOK)
 
 
+def is_suspect(raw: bytes) -> bool:
+    """Tell by one parse without a look at the values whether ``inspect`` may find a repeated key, NaN or NUL."""
+    if any(token in raw for token in _WORTH_A_LOOK):
+        return True
+    try:
+        json.loads(raw, object_pairs_hook=_unique, parse_int=len, parse_float=len)
+    except _Repeated:
+        return True
+    return False
+
+
+class _Repeated(Exception):
+    """An object has a key twice."""
+
+
+def _unique(members: list[tuple[str, Any]]) -> None:
+    """Raise if a key stands there twice."""
+    if len(dict(members)) != len(members):
+        raise _Repeated
+
+
 def inspect(raw: bytes, location: Location = "body") -> Findings:
     """Return what is wrong with a text that a JSON parser with a depth limit has accepted."""
     found = Findings([], [])

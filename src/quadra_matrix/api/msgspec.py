@@ -34,6 +34,9 @@ class StructShape:
             require(found.forbid_unknown_fields, found.cls.__name__, "open", "declared with forbid_unknown_fields=True")
         self.kind = self.instance_of = kind
 
+    holds_anything = True
+    """msgspec lets an overflowing number pass as infinity."""
+
     def read_json(self, raw: bytes) -> Any:
         """Return the Struct that a JSON text means; raises pydantic's ValidationError like every shape."""
         try:

@@ -23,6 +23,7 @@ _CONFIG = CoreConfig(strict=True, allow_inf_nan=False)
 _CLASSES = frozenset({"model", "dataclass"})
 _OBJECTS = _CLASSES | {"typed-dict"}
 _SEQUENCES = frozenset({"list", "set", "frozenset", "tuple"})
+_ANYTHING = frozenset({"any", "json", "is-instance", "function-plain"})
 _OPAQUE = frozenset({"default", "metadata", "expected", "cls", "serialization"})
 """Keys of a core schema that hold values, not schemas."""
 
@@ -30,7 +31,17 @@ _OPAQUE = frozenset({"default", "metadata", "expected", "cls", "serialization"})
 class Shape:
     """Validators and a serializer for one type, built once. May be shared between threads."""
 
-    __slots__ = ("_loose", "_to_json", "check_python", "core", "count_keys", "instance_of", "kind", "read_json")
+    __slots__ = (
+        "_loose",
+        "_to_json",
+        "check_python",
+        "core",
+        "count_keys",
+        "holds_anything",
+        "instance_of",
+        "kind",
+        "read_json",
+    )
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
@@ -38,6 +49,7 @@ class Shape:
         self._loose = adapter.core_schema
         self.core = tighten(self._loose)
         self.count_keys = counter_of(self.core)
+        self.holds_anything = _holds_anything(self.core)
         # Without _use_prebuilt=False pydantic-core takes the validator that the class was born with, lax and open.
         self.read_json = SchemaValidator(self.core, _CONFIG, _use_prebuilt=False).validate_json
         again = tighten(self._loose, "recheck")
@@ -125,3 +137,13 @@ def _config_of(node: dict[str, Any], purpose: Purpose) -> dict[str, Any]:
         # Of an object that was checked again: what a subclass adds is not written, so it breaks nothing.
         config["extra_fields_behavior"] = "ignore"
     return config
+
+
+def _holds_anything(node: Any) -> bool:
+    """Tell whether a schema has a place for any value, where pydantic lets an overflowing number pass."""
+    if isinstance(node, list | tuple):
+        return any(map(_holds_anything, node))
+    if not isinstance(node, dict):
+        return False
+    below = (value for key, value in node.items() if key not in _OPAQUE)
+    return node.get("type") in _ANYTHING or any(map(_holds_anything, below))

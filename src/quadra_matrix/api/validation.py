@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from quadra_matrix.api.jsontext import Findings, inspect, is_plain
+from quadra_matrix.api.jsontext import Findings, inspect, is_plain, is_suspect
 from quadra_matrix.api.problem import MOST_ERRORS, FieldError, Location, Problem, pointer, refusal
 from quadra_matrix.api.shape import Shape
 
@@ -46,6 +46,8 @@ def read_body(shape: AnyShape, raw: bytes) -> Any | Problem:
     except ValidationError as refused:
         return _explain(shape, refused, raw, "body")
     if shape.count_keys is not None and is_plain(raw, shape.count_keys(value)):
+        return value
+    if not shape.holds_anything and not is_suspect(raw):
         return value
     found = inspect(raw)
     if found.syntax:
