@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "api": ("quadra_matrix.api.cli:api", "Write, check and compare the documents of an API."),
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
+    "models": ("quadra_matrix.service.models.cli:models", "List and show published models; move an alias."),
+    "predict": ("quadra_matrix.service.models.cli:predict", "Ask a model of the running service about rows."),
 }
 """Command name -> (module:attribute, help line). The help line stands here so that ``--help`` imports no feature."""
 
