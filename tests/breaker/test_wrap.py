@@ -212,7 +212,9 @@ def test_a_failing_coroutine_opens_the_circuit(breaker: CircuitBreaker) -> None:
     assert breaker.state == "open"
 
 
-@pytest.mark.parametrize("fallback", [lambda: 1, lambda error: 1, functools.partial(fetch, 1)], ids=["plain", "with the error", "coroutine"])
+@pytest.mark.parametrize(
+    "fallback", [lambda: 1, lambda error: 1, functools.partial(fetch, 1)], ids=["plain", "with the error", "coroutine"]
+)
 def test_the_fallback_of_a_coroutine_may_be_one(breaker: CircuitBreaker, fallback: Callable[..., Any]) -> None:
     trip(breaker)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +176,44 @@ def test_files_of_a_publication_that_was_killed_are_replaced(two: Fixture) -> No
     two.publish()
 
     assert two.registry.read(two.registry.find("m"), "model.onnx") == b"onnx"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from quadra_matrix.service.models.registry import Registry
+from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.models import SqlModels
+from tests.service.models.test_registry import FILES, draft
+
+
+class Killed(SqlModels):
+    def publish(self, draft, aliases, place):
+        return super().publish(draft, aliases, lambda number: (place(number), os.kill(os.getpid(), signal.SIGKILL)))
+
+
+Registry(Killed(Database(sys.argv[1])), Path(sys.argv[2])).publish(draft(), FILES)
+"""
+
+
+def test_a_publication_killed_before_its_record_leaves_no_version_and_the_next_takes_its_number(two: Fixture) -> None:
+    address = two.database.engine.url.render_as_string(hide_password=False)
+
+    ran = subprocess.run([sys.executable, "-c", KILLED, address, str(two.folder)], timeout=120)
+
+    assert ran.returncode == -signal.SIGKILL
+    assert (two.folder / "m" / "1").exists()
+    assert two.registry.catalogue().versions == {}
+    assert two.publish() == 1
+
+
+def test_publications_at_once_take_different_numbers(two: Fixture) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(lambda _: two.publish(), range(12)))
+
+    assert sorted(numbers) == list(range(1, 13))
+    assert sorted(two.other.catalogue().versions["m"]) == list(range(1, 13))
+    assert two.other.find("m", alias="candidate").version == 12
 
 
 def test_old_leftovers_are_cleared_and_young_ones_stay(two: Fixture) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from quadra_matrix.errors import BadDataset, UntrustedModel
-from quadra_matrix.service.models import skops, steady
-from quadra_matrix.service.models.inference import load_scorer
+from quadra_matrix.service.models import onnx, skops, steady
+from quadra_matrix.service.models.inference import Inference, load_scorer
 from quadra_matrix.service.models.request import TrainingRequest
 from quadra_matrix.service.models.rows import RowReader
 from quadra_matrix.service.models.selection import select
@@ -118,6 +118,18 @@ def test_an_export_that_differs_too_much_lets_the_original_serve(shop: Shop) -> 
     assert (published.engine, found.engine) == (Engine.SKLEARN, Engine.SKLEARN)
     assert "at most 0 is served" in found.onnx.reason
     assert np.array_equal(serving.scores(inputs), original_of(shop, "cancer", 1).scores(inputs))
+
+
+def test_a_model_that_cannot_be_exported_is_served_by_the_original(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "CONVERTERS", {"SimpleImputer": None})  # skl2onnx has nothing to call
+
+    published = shop.train(estimator={"name": "mlp", "layers": [3], "max_iterations": 5})
+
+    found = shop.registry.find("cancer")
+    assert published.engine is Engine.SKLEARN
+    assert found.onnx.reason.startswith("no export: ")
+    assert (found.onnx.max_difference, set(found.files)) == (None, {"model.skops"})
+    assert len(Inference(shop.registry).predict("cancer", [[1.0] * 30]).predictions) == 1
 
 
 def test_nearest_neighbours_by_distance_are_served_by_the_original(shop: Shop) -> None:
