@@ -66,6 +66,16 @@ def test_the_size_of_a_batch_has_bounds(trained_shop: Shop, count: int, fault: s
         Inference(trained_shop.registry, max_rows=10).predict("cancer", [[0.0] * 30] * count)
 
 
+@pytest.mark.parametrize("extreme", [1e308, -1e308])
+def test_a_row_beyond_all_arithmetic_is_refused_by_its_place(
+    inference: Inference, rows: list[list[float]], extreme: float
+) -> None:
+    with pytest.raises(BadRows, match=r"rows\[1\] lies so far from the training data") as refused:
+        inference.predict("cancer", [rows[0], [extreme] * 30])
+
+    assert list(refused.value.places) == [("rows", 1)]
+
+
 def test_an_unknown_model_names_those_that_exist(inference: Inference) -> None:
     with pytest.raises(UnknownModel) as refused:
         inference.predict("flowers", [[1]])

@@ -14,7 +14,7 @@ from quadra_matrix.errors import BadRows, BrokenModel, QuadraError
 from quadra_matrix.events import Hook, Predicted, ignore
 from quadra_matrix.service.models import steady
 from quadra_matrix.service.models.registry import Registry
-from quadra_matrix.service.models.rows import Row, RowReader
+from quadra_matrix.service.models.rows import MOST_FAULTS, Row, RowReader
 from quadra_matrix.service.models.values import Floats, Inputs, Scorer
 from quadra_matrix.store.models import Engine, Kind, ModelVersion, Task
 
@@ -51,8 +51,17 @@ class WarmModel:
         return self.answer(self.scores(self._reader.read(rows)))
 
     def scores(self, inputs: Inputs) -> Floats:
-        """Return the scores of inputs that are in the model's order already."""
-        return steady.scores(self._scorer, inputs, self._padding)
+        """Return the scores of inputs that are in the model's order already.
+
+        Raises ``BadRows`` for rows so extreme that the model's arithmetic overflows.
+        """
+        scores = steady.scores(self._scorer, inputs, self._padding)
+        if not np.isfinite(scores).all():
+            beyond = np.flatnonzero(~np.isfinite(scores).all(axis=1))[:MOST_FAULTS].tolist()
+            raise BadRows(
+                {("rows", row): "lies so far from the training data that the model overflows" for row in beyond}
+            )
+        return scores
 
     def answer(self, scores: Floats) -> Prediction:
         """Return the prediction that scores mean."""

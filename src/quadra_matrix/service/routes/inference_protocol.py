@@ -96,7 +96,7 @@ def inference_protocol_routes(
     @routes.get("/models/<name>/versions/<version>")
     def metadata(name: str, version: str | None = None) -> Response:
         """Describe the tensors that a model takes and answers."""
-        found = registry.find(name, version=_number(name, version))
+        found = registry.find(name, version=_number(registry, name, version))
         inputs = [
             {
                 "name": tensor,
@@ -115,7 +115,7 @@ def inference_protocol_routes(
     @routes.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> Response:
         """Load a model if it is not in memory, and tell that it answers."""
-        inference.model(name, version=_number(name, version))
+        inference.model(name, version=_number(registry, name, version))
         return jsonify(name=name, ready=True)
 
     @routes.post("/models/<name>/infer")
@@ -127,7 +127,7 @@ def inference_protocol_routes(
         if isinstance(read, Problem):
             return _answer(read)
         asked, given = read
-        model = inference.model(name, version=_number(name, version))
+        model = inference.model(name, version=_number(registry, name, version))
         inputs = tensors.inputs_of(model.version.features, given)
         inference.check_size(len(inputs))
         answer = model.answer(model.scores(inputs))
@@ -139,11 +139,12 @@ def inference_protocol_routes(
     return routes
 
 
-def _number(name: str, version: str | None) -> int | None:
+def _number(registry: Registry, name: str, version: str | None) -> int | None:
     """Return the number of a version; what is no number names none that exists."""
     if version is None or (version.isascii() and version.isdigit() and len(version) < 10):
         return None if version is None else int(version)
-    raise UnknownModel(f"version {version!r} of model {name!r}", ())
+    existing = registry.catalogue().versions.get(name, {})
+    raise UnknownModel(f"version {version!r} of model {name!r}", map(str, existing))
 
 
 def _read() -> tuple[InferRequest, list[Tensor]] | Problem:
