@@ -19,6 +19,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
     "models": ("quadra_matrix.service.models.cli:models", "List and show published models; move an alias."),
     "predict": ("quadra_matrix.service.models.cli:predict", "Ask a model of the running service about rows."),
+    "jobs": ("quadra_matrix.service.jobs.cli:jobs", "List, show, follow and cancel training jobs."),
+    "serve": ("quadra_matrix.service.jobs.cli:serve", "Run the ready service."),
+    "train": ("quadra_matrix.service.jobs.cli:train", "Train a model on the running service."),
 }
 """Command name -> (module:attribute, help line). The help line stands here so that ``--help`` imports no feature."""
 

@@ -31,7 +31,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("storage/sql/*", "storage/migrations/*"),
     "threadpoolctl": ("service/models/sklearn/*",),
     "time": ("clock.py",),
-    "websockets": ("service/jobs/cli.py",),
+    "rich": ("*/cli.py",),
+    "websockets": ("service/jobs/follow.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""

@@ -26,10 +26,10 @@ def tiny(settings: Settings) -> Callable[[dict[str, Any], Start], Iterable[bytes
     return answer
 
 
-def serve_tiny() -> None:
-    """Run the whole service around the tiny application."""
+def serve_with(app: str) -> None:
+    """Run the whole service around an application, with the work of the tests."""
     from quadra_matrix.service.serve import serve
     from quadra_matrix.service.settings import load
     from tests.service.jobs.kinds import KINDS
 
-    serve(load(), app="tests.service.apps:tiny", kinds=KINDS)
+    serve(load(), app=app, kinds=KINDS)

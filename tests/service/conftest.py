@@ -20,8 +20,13 @@ from quadra_matrix.store import Job, new_id
 from quadra_matrix.store.jobs import fingerprint
 from tests.services.process import accepts, free_port, running
 
-COMMAND = [sys.executable, "-c", "from tests.service.apps import serve_tiny; serve_tiny()"]
-"""Starts the service around the tiny application."""
+TINY, REAL = "tests.service.apps:tiny", "quadra_matrix.service.app:create_app"
+
+
+def command(app: str = TINY) -> list[str]:
+    """Return the command that runs the service around an application."""
+    return [sys.executable, "-c", f"from tests.service.apps import serve_with; serve_with({app!r})"]
+
 
 Submit = Callable[..., Job]
 
@@ -61,7 +66,7 @@ def submit(jobs: SqlJobs) -> Submit:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that runs around the tiny application."""
+    """A service that runs."""
 
     process: Popen[bytes]
     settings: Settings
@@ -80,7 +85,7 @@ class Service:
         return answer
 
 
-Serve = Callable[[], AbstractContextManager[Service]]
+Serve = Callable[..., AbstractContextManager[Service]]
 
 
 @pytest.fixture
@@ -88,9 +93,9 @@ def serve(settings: Settings, jobs: SqlJobs, tmp_path: Path) -> Serve:
     """Start the service; the data it finds are those of ``jobs``."""
 
     @contextmanager
-    def started() -> Iterator[Service]:
+    def started(app: str = TINY) -> Iterator[Service]:
         with running(
-            COMMAND,
+            command(app),
             log=tmp_path / "serve.log",
             ready=lambda: accepts(settings.port) and accepts(settings.hub_port),
             env=settings.child_environment(),

@@ -17,11 +17,12 @@ from websockets.sync.client import connect
 from quadra_matrix.client import request
 from quadra_matrix.errors import AddressInUse, ServiceError, ServiceUnreachable
 from quadra_matrix.service.jobs.__main__ import last_beat
+from quadra_matrix.service.jobs.follow import follow
 from quadra_matrix.service.serve import require_free
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import JobState
-from tests.service.conftest import COMMAND, Serve, Service, Submit, alive, children, family
+from tests.service.conftest import Serve, Service, Submit, alive, children, command, family
 from tests.services.process import wait_until
 
 pytestmark = pytest.mark.slow
@@ -108,11 +109,26 @@ def test_a_killed_service_takes_every_process_along_and_starts_again(
         assert answers(service)
 
 
+def test_following_a_job_survives_the_hub(serve: Serve, jobs: SqlJobs, submit: Submit, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    job = submit("waits", until=str(flag))
+
+    with serve() as service:
+        following = follow(service.hub, job.id)
+        news = [next(following) for _ in range(2)]
+        os.kill(part(service, "hub"), signal.SIGKILL)
+        flag.touch()
+        news += following
+
+    assert [one.sequence for one in news] == [event.sequence for event in jobs.read(0, job=job.id)]
+    assert news[-1].data.result == {"waited": True}
+
+
 def test_a_second_service_is_refused(serve: Serve, settings: Settings) -> None:
     with serve() as service:
         with pytest.raises(AddressInUse, match=str(settings.port)):
             require_free(settings.host, settings.port)
-        second = subprocess.run(COMMAND, env=settings.child_environment(), capture_output=True, text=True, timeout=60)
+        second = subprocess.run(command(), env=settings.child_environment(), capture_output=True, text=True, timeout=60)
         assert second.returncode != 0
         assert f"a service uses {settings.data_dir} already" in second.stderr
         assert answers(service)

@@ -16,6 +16,7 @@ from quadra_matrix.service.jobs.work import Assignment
 
 HERE = "tests.service.jobs.kinds"
 KINDS = {name: f"{HERE}:{name}" for name in ("quick", "waits", "refuses", "breaks", "dies", "hangs", "missing")}
+KINDS["train"] = f"{HERE}:trains"
 
 
 def quick(task: Assignment) -> Mapping[str, Any]:
@@ -23,6 +24,15 @@ def quick(task: Assignment) -> Mapping[str, Any]:
     for step in range(3):
         task.report("fit", step / 3, {"loss": 1.0 / (step + 1)})
     return {"echo": dict(task.request)}
+
+
+def trains(task: Assignment) -> Mapping[str, Any]:
+    """Do as a training does, in a moment; a model called ``refused`` cannot be trained."""
+    if task.request["model"] == "refused":
+        raise InvalidValue("target", "nobody", "a column of the data")
+    for phase, fraction in (("loading", 0.0), ("fitting", 0.1), ("publishing", 0.95)):
+        task.report(phase, fraction, {"accuracy": 0.97})
+    return {"model": task.request["model"], "version": 1}
 
 
 def waits(task: Assignment) -> Mapping[str, Any]:

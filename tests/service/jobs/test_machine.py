@@ -77,8 +77,13 @@ def test_the_fraction_never_goes_back_or_past_one() -> None:
     assert machine.progress(half, holder="mine", phase="fit", fraction=7.0, metrics={}).fraction == 1.0
 
 
-def test_a_waiting_job_is_cancelled_at_once() -> None:
+def test_a_job_that_has_no_process_yet_is_cancelled_at_once_and_gets_none() -> None:
+    cancelled = machine.ask_to_cancel(STARTING, now=NOW)
+
+    assert cancelled.state is JobState.CANCELLED
     assert machine.ask_to_cancel(QUEUED, now=NOW).state is JobState.CANCELLED
+    with pytest.raises(JobLost):
+        machine.begin(cancelled, holder="mine", now=NOW, lease=LEASE)
 
 
 def test_a_running_job_is_cancelled_when_its_process_ended() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.service.jobs.attendant import TICK
 from quadra_matrix.service.jobs.local import LocalExecutor
 from quadra_matrix.service.jobs.runner import Executor, Runner
 from quadra_matrix.service.processes import die_with_parent, exclusive
@@ -24,9 +25,6 @@ log = logging.getLogger(__name__)
 
 KINDS = {"train": "quadra_matrix.service.jobs.training:run"}
 """The work of each kind of job."""
-
-TICK = 0.2
-"""Seconds between two looks at the queue and the processes."""
 
 TO_FINISH = 5.0
 """Seconds that running jobs have to finish when the service stops, or half the grace period if that is less."""
@@ -116,6 +114,12 @@ def _identity(lock: int) -> str:
 @contextlib.contextmanager
 def executor_for(settings: Settings, jobs: SqlJobs, lock: int) -> Iterator[Executor]:
     """Yield the executor that the settings name; it stops what must not go on without it."""
+    if settings.executor is ExecutorName.DASK:
+        from quadra_matrix.service.jobs.dask import DaskExecutor
+
+        with DaskExecutor(str(settings.dask_address)) as cluster:
+            yield cluster
+        return
     with LocalExecutor(jobs, settings, keep=(lock,)) as local:
         yield local
 

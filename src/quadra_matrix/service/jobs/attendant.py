@@ -17,6 +17,9 @@ from quadra_matrix.store import JobState, JobStore, new_id
 
 log = logging.getLogger(__name__)
 
+TICK = 0.2
+"""Seconds between two looks at a job and its process."""
+
 PATIENCE = 2.0
 """Seconds between the polite signal and the one that cannot be ignored."""
 

@@ -3,8 +3,8 @@
 queued -> starting -> running -> succeeded | failed
    |          |          |
    |          +----------+-> interrupted (its process and whoever watched it are gone)
-   |          +----------+-> cancelling -> cancelled (or succeeded, when the work was done first)
-   +-> cancelled
+   |          |          +-> cancelling -> cancelled (or succeeded, when the work was done first)
+   +----------+-> cancelled
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def fail(job: Job, *, holder: str, error: str, now: float) -> Job:
 
 
 def ask_to_cancel(job: Job, *, now: float) -> Job:
-    """Return the job as somebody cancels it: at once while it waits, through its holder once it is active.
+    """Return the job as somebody cancels it: at once before work begins, through its holder afterwards.
 
     Asking twice is one cancel. A job that ended otherwise raises ``JobOver``.
     """
@@ -69,7 +69,7 @@ def ask_to_cancel(job: Job, *, now: float) -> Job:
         return job
     if job.state.is_over:
         raise JobOver(job.id, job.state)
-    if job.state is JobState.QUEUED:
+    if job.holder is None:  # no process yet, and none will start: beginning is refused from now on
         return _over(job, JobState.CANCELLED, now)
     return replace(job, state=JobState.CANCELLING)
 

@@ -102,6 +102,8 @@ class Runner:
         """Hand a claimed job to the executor; one that it cannot begin is interrupted."""
         try:
             self._executor.submit(job, self._kinds[job.kind])
+        except JobLost as lost:  # cancelled meanwhile
+            log.info("%s", lost)
         except Exception:  # the edge of an executor: one job that cannot start must not stop the others
             log.exception("job %s could not be started", job.id)
             self._interrupt(job.id, "the job's process could not be started")
