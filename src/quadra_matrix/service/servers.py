@@ -20,8 +20,11 @@ from quadra_matrix.service.settings import Settings, load
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 
-THREADS = 16
-"""Python threads of one HTTP worker: requests it works on at once; further ones wait in their connections."""
+THREADS = 2 * (os.cpu_count() or 1) + 1
+"""Python threads of one HTTP worker: requests it works on at once; further ones wait in their connections.
+
+More threads than this wait for each other rather than for disk and database.
+"""
 
 KEEP_OUT = 2.0
 """Seconds of the grace period that are the supervisor's: the servers' workers are ended before."""

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from quadra_matrix.errors import InvalidValue
 from quadra_matrix.service.jobs.work import Assignment
+from quadra_matrix.storage.sql.models import SqlModels
+from quadra_matrix.store.models import ModelVersion
 
 HERE = "tests.service.jobs.kinds"
 KINDS = {name: f"{HERE}:{name}" for name in ("quick", "waits", "refuses", "breaks", "dies", "hangs", "missing")}
@@ -33,6 +35,25 @@ def trains(task: Assignment) -> Mapping[str, Any]:
     for phase, fraction in (("loading", 0.0), ("fitting", 0.1), ("publishing", 0.95)):
         task.report(phase, fraction, {"accuracy": 0.97})
     return {"model": task.request["model"], "version": 1}
+
+
+def dies_publishing(task: Assignment) -> Mapping[str, Any]:
+    """Train, and be killed when the model's files are in place and its record is not written."""
+    from quadra_matrix.service.jobs.training import run
+
+    real = SqlModels.publish
+
+    def publish(
+        store: SqlModels, draft: ModelVersion, aliases: Mapping[str, bool], place: Callable[[int], None]
+    ) -> ModelVersion:
+        def place_and_die(number: int) -> None:
+            place(number)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return real(store, draft, aliases, place_and_die)
+
+    SqlModels.publish = publish  # type: ignore[method-assign]  # this process does nothing else
+    return run(task)
 
 
 def waits(task: Assignment) -> Mapping[str, Any]:

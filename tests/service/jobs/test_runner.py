@@ -17,10 +17,13 @@ from quadra_matrix.service.jobs.__main__ import last_beat
 from quadra_matrix.service.jobs.attendant import log_file
 from quadra_matrix.service.processes import start
 from quadra_matrix.service.settings import Settings
+from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import Job, JobState
+from tests.conftest import copy_of
 from tests.service.conftest import Submit, alive
 from tests.service.jobs.kinds import KINDS
+from tests.services.postgres import Postgres
 from tests.services.process import stop, wait_until
 
 pytestmark = pytest.mark.slow
@@ -63,6 +66,19 @@ def test_jobs_run_and_end_as_their_work_does(jobs: SqlJobs, settings: Settings, 
     assert "hunter2" in log_file(settings, broken.id).read_text()
     assert "killed by signal 9 (SIGKILL)" in str(jobs.get(died.id).error)
     assert jobs.get(missing.id).state is JobState.FAILED
+
+
+def test_jobs_run_on_postgresql(postgres: Postgres, postgres_template: str, settings: Settings) -> None:
+    url = copy_of(postgres, postgres_template)
+    database = Database(url)
+    jobs = SqlJobs(database)
+    job = jobs.add(Job("0" * 32, "quick", created=1000.0), {"model": "m"}, queue_limit=1)
+
+    with running(settings.model_copy(update={"database_url": url})):
+        done = wait_for(jobs, job, JobState.SUCCEEDED)
+    database.close()
+
+    assert done.result == {"echo": {"model": "m"}}
 
 
 def test_a_killed_process_fails_only_its_own_job(

@@ -19,11 +19,11 @@ from tests.services.process import wait_until
 WORK = "quadra_matrix.service.jobs.training:run"
 
 
-def done(jobs: SqlJobs, settings: Settings, request: TrainingRequest) -> Job:
+def done(jobs: SqlJobs, settings: Settings, request: TrainingRequest, work: str = WORK) -> Job:
     """Run one training job as a runner would, and return it when it is over."""
     job = submit_training(jobs, request, key=None, queue_limit=9, now=1000.0)
     jobs.change(job.id, lambda found: claim(found, owner="test", now=1000.0, lease=60))
-    attendant = Attendant(job.id, WORK, jobs=jobs, settings=settings)
+    attendant = Attendant(job.id, work, jobs=jobs, settings=settings)
     wait_until(attendant.tick, f"the training to end: {read_log(settings, job.id)}", 120)
     return jobs.get(job.id)
 
@@ -49,3 +49,23 @@ def test_a_training_that_cannot_be_says_why(jobs: SqlJobs, settings: Settings) -
     assert job.state is JobState.FAILED
     assert "colour" in str(job.error)
     assert not list(settings.models_dir.glob("iris/*"))
+
+
+@pytest.mark.slow
+def test_a_training_killed_while_it_publishes_leaves_no_half_a_model(jobs: SqlJobs, settings: Settings) -> None:
+    request = TrainingRequest(model="iris", data=BuiltIn(name="iris"))
+    database = Database(settings.database_url)
+    registry = Registry(SqlModels(database), settings.models_dir)
+
+    killed = done(jobs, settings, request, "tests.service.jobs.kinds:dies_publishing")
+    in_between = registry.catalogue()
+    healed = done(jobs, settings, request)
+
+    assert killed.state is JobState.FAILED
+    assert (settings.models_dir / "iris" / "1").exists(), "it was killed where it hurts"
+    assert in_between.versions == {}
+    assert healed.result
+    assert healed.result["version"] == 1
+    version = registry.find("iris")
+    assert all(registry.read(version, file) for file in version.files)
+    database.close()

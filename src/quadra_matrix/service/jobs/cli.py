@@ -40,6 +40,7 @@ def serve(sample: bool, **given: Any) -> None:
 
     settings = load(**given)
     logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a first start is no news
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     upgrade(database)
