@@ -138,7 +138,9 @@ def test_methods_are_guarded_and_share_the_breaker(breaker: CircuitBreaker) -> N
         Client.ping()
 
 
-@pytest.mark.parametrize("thing", [staticmethod(none), classmethod(none), int, "text"], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing", [staticmethod(none), classmethod(none), int, "text"], ids=lambda thing: type(thing).__name__
+)
 def test_what_cannot_be_guarded_is_refused_at_decoration(breaker: CircuitBreaker, thing: Any) -> None:
     with pytest.raises(InvalidValue, match="func"):
         breaker(thing)
