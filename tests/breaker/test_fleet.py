@@ -244,6 +244,55 @@ def test_each_process_announces_what_it_sees(worker: Worker, clock: FakeClock) -
     assert hook.of(CircuitOpened)[0].open_for == 9
 
 
+def test_refused_probes_do_not_ask_the_store_each_time(worker: Worker, clock: FakeClock, store: MemoryStore) -> None:
+    a, b = worker(), worker()
+    failing(a, 3)
+    clock.advance(10)
+    with a:
+        refused(b)
+        before = store.trips
+        for _ in range(10):
+            assert refused(b).state == "half_open"
+        asked = store.trips - before
+
+    assert asked == 0
+
+
+def test_a_result_that_is_stale_here_does_not_ask_the_store(worker: Worker, store: MemoryStore) -> None:
+    breaker = worker()
+    late, _ = breaker.begin()
+    breaker.force_open()
+    before = store.trips
+
+    breaker.good(late)
+
+    assert (store.trips, breaker.snapshot().stale) == (before, 1)
+
+
+def test_an_older_view_does_not_undo_a_newer_one(clock: FakeClock) -> None:
+    class Slow(MemoryStore):
+        """While one thread waits for its answer, an operator is faster."""
+
+        meanwhile: Callable[[], None] | None = None
+
+        def read(self, name: str) -> Kept:
+            kept, act = super().read(name), self.meanwhile
+            self.meanwhile = None
+            if act is not None:
+                act()
+            return kept
+
+    store = Slow(clock)
+    breaker = CircuitBreaker("db", clock=clock, shared=store, registry=None)
+    breaker.call(answer)
+    clock.advance(1)
+    store.meanwhile = breaker.force_open
+
+    breaker.call(answer)
+
+    assert breaker.state == "open"
+
+
 # The store goes away
 
 
@@ -264,6 +313,19 @@ def test_without_the_store_each_process_decides_alone_and_says_so_once(
     assert len(hook.of(CircuitStoreLost)) == 1
     assert len(caplog.records) == 1
     assert (breaker.snapshot().failures, breaker.snapshot().successes) == (3, 2)
+
+
+def test_a_process_alone_recovers_between_two_attempts_to_reach_the_store(
+    worker: Worker, clock: FakeClock, store: MemoryStore
+) -> None:
+    breaker = worker(recovery=1)
+    store.is_away = True
+    failing(breaker, 3)
+    before = store.trips
+    clock.advance(1)
+
+    assert breaker.call(answer) == 42
+    assert (breaker.state, store.trips) == ("closed", before)
 
 
 def test_a_store_that_is_away_from_the_start_stops_nobody(worker: Worker, store: MemoryStore) -> None:

@@ -289,14 +289,15 @@ class Machine:
         self.calm = fleet.era if fleet.calm == fleet.era else UNCALM
 
     def _judge(self, now: float, elapsed: float, *, failed: bool, open_for: float | None) -> None:
-        """Open the circuit if a window breaks its rule, else say whether it is calm."""
+        """Open the circuit if a window breaks its rule; after a success say whether it is calm."""
         if self._tallies:
             number = self._number()
             for tally in self._tallies:
                 if tally.record(number, now, failed=failed, elapsed=elapsed):
                     self.open(now, str(tally.rule), open_for)
                     return
-        self._calm_down()
+        if not failed:
+            self._calm_down()
 
     def _calm_down(self) -> None:
         """Set ``calm`` and ``turn``: whether, and until when, a success changes nothing but the count."""

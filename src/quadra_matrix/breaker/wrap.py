@@ -71,8 +71,7 @@ def guarded(
     breaker: CircuitBreaker, func: Callable[P, R], fallback: Callable[..., Any] | None, *, specialise: bool = True
 ) -> Callable[P, R]:
     """Return ``func`` guarded by ``breaker``; ``specialise=False`` saves making code for a single call."""
-    is_guardable = callable(func) and not isinstance(func, type | staticmethod | classmethod)
-    require(is_guardable, "func", func, "a function (put the breaker under @staticmethod or @classmethod)")
+    require(_is_guardable(func), "func", func, "a function (put the breaker under @staticmethod or @classmethod)")
     nature = nature_of(func)
     made: Callable[P, R]
     if nature is Nature.GENERATOR:
@@ -84,6 +83,11 @@ def guarded(
         made = _generated(breaker, func, fallback, is_async=nature is Nature.COROUTINE, shape=shape)
     functools.update_wrapper(made, func)
     return made
+
+
+def _is_guardable(func: object) -> bool:
+    """Tell whether ``func`` can be called and is no class or descriptor."""
+    return callable(func) and not isinstance(func, type | staticmethod | classmethod)
 
 
 def serve(fallback: Callable[..., Any], refused: CircuitBreakerError) -> Any:
