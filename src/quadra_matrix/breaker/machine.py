@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quadra_matrix.breaker.window import NEVER, Rule, Tally
+from quadra_matrix.breaker.window import NEVER, Rule, SlowCallRate, Tally
 from quadra_matrix.errors import require
 
 
@@ -112,7 +112,7 @@ class Policy:
     @property
     def slow_after(self) -> float:
         """Return the seconds from which some rule calls a call slow; infinite without such a rule."""
-        return min((rule.slower_than for rule in self.rules if hasattr(rule, "slower_than")), default=NEVER)
+        return min((rule.slower_than for rule in self.rules if isinstance(rule, SlowCallRate)), default=NEVER)
 
     @property
     def has_time_window(self) -> bool:
