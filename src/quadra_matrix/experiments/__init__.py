@@ -1,0 +1,1 @@
+"""A/B testing: assign variants, log exposures durably, read results that stay true while you watch."""
