@@ -5,6 +5,11 @@ QuadraError
 ├── DatabaseUnavailable     the database does not answer, or stays locked
 ├── RedisUnavailable        Redis does not answer
 ├── UnknownRevision         a newer version has upgraded the database
+├── EventsNotDurable        events of experiments could not be made durable in time; they still wait in memory
+├── ExperimentError         base of what A/B testing refuses
+│   ├── ExperimentConflict  somebody else changed the experiment first
+│   ├── ExperimentStateError  the experiment's status does not allow the move
+│   └── UnknownExperiment   no experiment has this name
 ├── InvalidValue            a value breaks a rule; names field, value and rule
 ├── InvalidSettings         options of the service are refused; names each variable and its rule
 ├── MissingExtra            an optional dependency is not installed; names the extra
@@ -327,6 +332,45 @@ class SharedStateLost(QuadraError):
     def __init__(self, store: str, reason: str) -> None:
         super().__init__(f"the circuit store {store} does not answer ({reason})")
         self.store, self.reason = store, reason
+class ExperimentError(QuadraError):
+    """Base of what A/B testing refuses; ``name`` is the experiment's."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class ExperimentConflict(ExperimentError):
+    """Somebody else changed the experiment between our reading it and our writing it."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(
+            name, f"experiment {name!r} already has a version {version}; read it again and repeat the change"
+        )
+        self.version = version
+
+
+class ExperimentStateError(ExperimentError):
+    """The experiment's status does not allow the move."""
+
+    def __init__(self, name: str, status: str, move: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(name, f"cannot {move} experiment {name!r}: it is {status}, not {' or '.join(allowed)}")
+        self.status, self.move, self.allowed = status, move, allowed
+
+
+class UnknownExperiment(ExperimentError):
+    """No experiment has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"no experiment is called {name!r}")
+
+
+class EventsNotDurable(QuadraError):
+    """Events could not be made durable in time. They wait in memory and are written when the log works again."""
+
+    def __init__(self, waiting: int, reason: str) -> None:
+        super().__init__(f"{waiting} events are not durable yet: {reason}")
+        self.waiting, self.reason = waiting, reason
 
 
 def require(holds: bool, field: str, value: object, rule: str) -> None:
