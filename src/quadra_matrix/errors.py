@@ -332,6 +332,8 @@ class SharedStateLost(QuadraError):
     def __init__(self, store: str, reason: str) -> None:
         super().__init__(f"the circuit store {store} does not answer ({reason})")
         self.store, self.reason = store, reason
+
+
 class ExperimentError(QuadraError):
     """Base of what A/B testing refuses; ``name`` is the experiment's."""
 

@@ -129,6 +129,9 @@ class Predicted(Event):
     version: int
     rows: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentChanged(Event):
     """An experiment was created or moved on in its life."""
 

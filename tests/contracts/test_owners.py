@@ -14,7 +14,6 @@ SRC = Path(__file__).parents[2] / "src" / "quadra_matrix"
 OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage/migrations/*", "storage/sql/*"),
     "click": ("cli.py", "*/cli.py", "terminal.py"),
-    "duckdb": ("service/models/duckdb.py",),
     "dask": ("service/jobs/dask.py",),
     "distributed": ("service/jobs/dask.py",),
     "duckdb": ("experiments/warehouse.py", "service/models/duckdb.py"),

@@ -176,7 +176,7 @@ those that were seen then."""
 def totals_sql(experiment: str, relations: Relations) -> str:
     """Return the query for every value that was tracked: metric, variant, count, sum, least and greatest."""
     return f"""
-select metric, variant, count(*), sum(value), min(value), max(value) from (
+select metric, variant, count(*) as n, sum(value) as total, min(value) as least, max(value) as greatest from (
   select metric, min(variant) as variant, min(value) as value from {relations.conversions}
   where experiment = {literal(experiment)} and value is not null group by event_id, metric
 ) as each_event group by 1, 2
@@ -186,7 +186,7 @@ select metric, variant, count(*), sum(value), min(value), max(value) from (
 def exposed_sql(experiment: str, before: int, relations: Relations) -> str:
     """Return the query for the units first exposed before a time (microseconds), and their variant."""
     return f"""
-select unit, min(variant) from {relations.exposures}
+select unit, min(variant) as variant from {relations.exposures}
 where experiment = {literal(experiment)} and ts < {before} group by unit having min(variant) = max(variant)
 """
 

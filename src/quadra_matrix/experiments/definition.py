@@ -120,9 +120,9 @@ class Share:
     end: float
 
     def __post_init__(self) -> None:
-        require_name("layer.name", self.name)
+        require_name("share.name", self.name)
         ordered = is_number(self.start) and is_number(self.end) and 0 <= self.start < self.end <= 1
-        require(ordered, "layer", (self.start, self.end), "a range 0 <= start < end <= 1")
+        require(ordered, "share", (self.start, self.end), "a range 0 <= start < end <= 1")
 
     def overlaps(self, other: Share) -> bool:
         """Tell whether a unit can be in both."""

@@ -130,9 +130,11 @@ class IbisWarehouse:
         except ImportError as missing:
             raise MissingExtra("sqlglot", "warehouse") from missing
         translated = sqlglot.transpile(sql, read="duckdb", write=self._backend.dialect)[0]
-        with closing(self._backend.raw_sql(translated)) as cursor:
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-            return found
+        cursor = self._backend.raw_sql(translated)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        if cursor is not self._backend.con:  # DuckDB's own connection is its cursor, and must stay open
+            cursor.close()
+        return found
 
 
 def _segments(folder: Path, columns: Iterable[str]) -> str:
