@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "breakers": ("quadra_matrix.breaker.cli:breakers", "List, open, close and reset circuit breakers."),
     "api": ("quadra_matrix.api.cli:api", "Write, check and compare the documents of an API."),
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
+    "experiments": ("quadra_matrix.experiments.cli:experiments", "Create, start, stop and read A/B experiments."),
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
     "models": ("quadra_matrix.service.models.cli:models", "List and show published models; move an alias."),
     "predict": ("quadra_matrix.service.models.cli:predict", "Ask a model of the running service about rows."),

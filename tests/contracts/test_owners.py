@@ -20,6 +20,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "flask": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
     "msgspec": ("api/msgspec.py",),
     "granian": ("service/*",),
+    "itsdangerous": ("*/flask.py", "*/flask/*", "service/*"),
     "ibis": ("experiments/warehouse.py",),
     "onnx": ("service/models/onnx.py",),
     "onnxruntime": ("service/models/onnxruntime.py",),
