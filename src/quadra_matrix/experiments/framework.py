@@ -19,7 +19,7 @@ from quadra_matrix.experiments.experiment import Experiment
 from quadra_matrix.experiments.files import FileStore
 from quadra_matrix.experiments.log import FLUSH_WITHIN, Conversion, EventLog
 from quadra_matrix.experiments.ports import Store
-from quadra_matrix.experiments.serve import Assignment, Kept, Rule, Served, answerer, compile_serving, placer_of
+from quadra_matrix.experiments.serve import Assignment, Kept, Rule, compile_serving, placer_of
 from quadra_matrix.experiments.wire import created
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ NOTHING: Mapping[str, Any] = {}
 class _Live:
     """One experiment as this process serves it."""
 
-    __slots__ = ("_arms", "_place", "answer", "definition", "quiet", "rule")
+    __slots__ = ("_arms", "_place", "covariate", "definition", "quiet", "rule")
 
     def __init__(self, definition: Definition, rule: Rule) -> None:
         self.definition, self.rule = definition, rule
-        self.answer: Callable[[Served], Assignment] = answerer(definition)
+        self.covariate = definition.covariate
         self.quiet = definition.status is not Status.DRAFT
         self._place, self._arms = placer_of(definition), split(definition.weights)
 
@@ -122,12 +122,12 @@ class ABTestingFramework:
         live = self._live.get(experiment_name) or self._serving(experiment_name)
         served = live.rule(user_id, attributes or NOTHING)
         if served.cell is not None:
-            name = live.definition.covariate
-            self._log.expose((now, served.cell, user_id, _number_or_none(attributes, name) if name else None))
+            covariate = None if live.covariate is None else _number_or_none(attributes, live.covariate)
+            self._log.expose((now, served.cell, user_id, covariate))
         elif not live.quiet:
             live.quiet = True
             log.warning("experiment %r is a draft: everybody gets the control until it starts", experiment_name)
-        return live.answer(served)
+        return served.answer()
 
     def track_conversion(
         self,

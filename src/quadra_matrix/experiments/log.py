@@ -23,7 +23,7 @@ T = TypeVar("T")
 MOST_WAITING = 1_000_000
 """Events of a kind that wait in memory while the disk is full; later ones are dropped and counted."""
 
-COMMIT_EVERY = 0.005
+COMMIT_EVERY = 0.02
 """Seconds in which events gather before a group is written, unless somebody waits for it."""
 
 RETRY_EVERY = 1.0
@@ -188,7 +188,9 @@ class EventLog:
 
     def _gather(self) -> Batch:
         """Take what waits, behind what failed. Counted first: appends go on meanwhile, and one by one loses none."""
-        failed = self._failed or Batch((), ())
+        failed = self._failed
+        if failed is None:
+            return Batch(_take(self._exposures, self._most), _take(self._conversions, self._most))
         return Batch(
             [*failed.exposures, *_take(self._exposures, self._most - len(failed.exposures))],
             [*failed.conversions, *_take(self._conversions, self._most - len(failed.conversions))],

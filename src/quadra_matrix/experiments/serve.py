@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 from quadra_matrix.experiments.assign import Placer, Split, gate, placer, split
@@ -38,6 +40,8 @@ class Served:
     variant: Variant
     reason: str
     cell: Cell | None
+    answer: Callable[[], Assignment]
+    """Writes the answer as a new dictionary, which the caller may change."""
 
 
 Rule = Callable[[str, Mapping[str, Any]], Served]
@@ -51,7 +55,7 @@ def compile_serving(definition: Definition, kept: Kept | None = None) -> Rule:
     """Return the rule that serves this version of an experiment."""
     control = definition.variants[0]
     rule = _by_status(definition, control, kept or {})
-    forced = {unit: Served(definition.variant(name), "forced", None) for unit, name in definition.forced.items()}
+    forced = {unit: _served(definition, definition.variant(name), "forced") for unit, name in definition.forced.items()}
     if not forced or definition.status is Status.COMPLETED:
         return rule
     return lambda unit, attributes: forced.get(unit) or rule(unit, attributes)
@@ -62,8 +66,8 @@ def _by_status(definition: Definition, control: Variant, kept: Kept) -> Rule:
     if definition.status is Status.RUNNING:
         return _gated(definition, _assigned(definition, kept))
     if definition.status is Status.COMPLETED and definition.winner is not None:
-        return _targeted(definition, Served(definition.variant(definition.winner), "completed", None))
-    fixed = Served(control, str(definition.status), None)
+        return _targeted(definition, _served(definition, definition.variant(definition.winner), "completed"))
+    fixed = _served(definition, control, str(definition.status))
     return lambda unit, attributes: fixed
 
 
@@ -73,7 +77,7 @@ def _targeted(definition: Definition, answer: Served) -> Rule:
 
     def rule(unit: str, attributes: Mapping[str, Any]) -> Served:
         refusal = check(attributes)
-        return answer if refusal is None else Served(control, refusal.reason, None)
+        return answer if refusal is None else _served(definition, control, refusal.reason)
 
     return rule
 
@@ -81,20 +85,21 @@ def _targeted(definition: Definition, answer: Served) -> Rule:
 def _assigned(definition: Definition, kept: Kept) -> Rule:
     """Serve by rules, then by place."""
     check, control = compile_rules(definition.targeting_rules), definition.variants[0]
-    place, arms = placer_of(definition), split(definition.weights, definition.coverage)
+    place, edges = placer_of(definition), split(definition.weights, definition.coverage).edges
     phase = len(definition.phases)
     answers = [
-        Served(variant, "assigned", Cell(definition.name, phase, variant.name)) for variant in definition.variants
+        _served(definition, variant, "assigned", Cell(definition.name, phase, variant.name))
+        for variant in definition.variants
     ]
-    uncovered = Served(control, "coverage", None)
-    arm_of = arms.arm
+    uncovered = _served(definition, control, "coverage")
+    # By the number of edges passed, as Split.arm reads them: outside, in the first arm, behind it, and so on.
+    slots = [uncovered, *(slot for answer in answers for slot in (answer, uncovered))]
 
     def rule(unit: str, attributes: Mapping[str, Any]) -> Served:
         refusal = check(attributes)
         if refusal is not None:
-            return Served(control, refusal.reason, None)
-        arm = arm_of(place(unit))
-        return uncovered if arm is None else answers[arm]
+            return _served(definition, control, refusal.reason)
+        return slots[bisect_right(edges, place(unit))]
 
     if not kept:
         return rule
@@ -113,9 +118,9 @@ def _gated(definition: Definition, inside: Rule) -> Rule:
     gates: list[tuple[Placer, Split, bool, Served]] = []
     control = definition.variants[0]
     if definition.holdout is not None:
-        gates.append((*_share(definition.holdout, "holdout"), True, Served(control, "holdout", None)))
+        gates.append((*_share(definition.holdout, "holdout"), True, _served(definition, control, "holdout")))
     if definition.layer is not None:
-        gates.append((*_share(definition.layer, "layer"), False, Served(control, "layer", None)))
+        gates.append((*_share(definition.layer, "layer"), False, _served(definition, control, "layer")))
     if not gates:
         return inside
 
@@ -138,23 +143,22 @@ def placer_of(definition: Definition) -> Placer:
     return placer("variant", definition.name, definition.salt)
 
 
-def answerer(definition: Definition) -> Callable[[Served], Assignment]:
-    """Return the function that writes an answer as a new dictionary, which the caller may change."""
-    nested = {
-        variant.name
-        for variant in definition.variants
-        if any(isinstance(value, (Mapping, list, set)) for value in variant.config.values())
+def _served(definition: Definition, variant: Variant, reason: str, cell: Cell | None = None) -> Served:
+    """Return an answer, with all that can be prepared before the request."""
+    config = dict(variant.config)
+    nested = any(isinstance(value, (Mapping, list, set)) for value in config.values())
+    copied: Callable[[], dict[str, Any]] = partial(copy.deepcopy, config) if nested else config.copy
+    template: Assignment = {
+        "experiment_name": definition.name,
+        "variant_name": variant.name,
+        "config": config,
+        "in_experiment": cell is not None,
+        "reason": reason,
     }
-    name = definition.name
 
-    def answer(served: Served) -> Assignment:
-        variant = served.variant
-        return {
-            "experiment_name": name,
-            "variant_name": variant.name,
-            "config": copy.deepcopy(dict(variant.config)) if variant.name in nested else dict(variant.config),
-            "in_experiment": served.cell is not None,
-            "reason": served.reason,
-        }
+    def answer() -> Assignment:
+        fresh = template.copy()
+        fresh["config"] = copied()
+        return fresh
 
-    return answer
+    return Served(variant, reason, cell, answer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from quadra_matrix.errors import InvalidValue, require
@@ -103,19 +104,26 @@ def _exists(name: str, wanted: object, path: str) -> Check:
 
 
 def _all(checks: Sequence[Check]) -> Check:
-    """Return the check that all hold; a failed one outweighs an unknown one."""
-    if len(checks) == 1:
-        return checks[0]
+    """Return the check that all hold."""
+    return reduce(_both, checks) if checks else _everybody
+
+
+def _everybody(attributes: Mapping[str, Any]) -> Refusal | None:
+    """Refuse nobody."""
+    return None
+
+
+def _both(first: Check, second: Check) -> Check:
+    """Return the check that two hold; a failed one outweighs an unknown one."""
 
     def check(attributes: Mapping[str, Any]) -> Refusal | None:
-        unknown = None
-        for each in checks:
-            refusal = each(attributes)
-            if refusal is not None:
-                if not refusal.unknown:
-                    return refusal
-                unknown = unknown or refusal
-        return unknown
+        refusal = first(attributes)
+        if refusal is None:
+            return second(attributes)
+        if not refusal.unknown:
+            return refusal
+        other = second(attributes)
+        return refusal if other is None or other.unknown else other
 
     return check
 
