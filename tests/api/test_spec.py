@@ -292,6 +292,32 @@ def test_every_construct_of_2020_12_has_an_older_word() -> None:
     }
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    age: int
+
+
+class Owner(BaseModel):
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+def test_the_tag_of_a_union_is_required_even_if_it_has_a_default() -> None:
+    app = Flask("pets")
+    setup_problem_errors(app)
+    found = setup_api_documentation(app)
+    app.post("/")(validated(body=Owner)(lambda body: "ok"))
+
+    schemas = found.openapi()["components"]["schemas"]
+
+    assert (schemas["Cat"]["required"], schemas["Dog"]["required"]) == (["kind"], ["age", "kind"])
+    assert app.test_client().post("/", json={"pet": {}}).status_code == 422
+    assert app.test_client().post("/", json={"pet": {"kind": "cat"}}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("new", "old"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ def components_of(uses: Iterable[Use]) -> Components:
     inputs = [(str(index), mode, shapes[kind].core) for index, (kind, _, mode) in enumerate(distinct)]
     written, definitions = _Writer(ref_template=REF).generate_definitions(inputs)
     of = {(kind, is_answer): written[str(index), mode] for index, (kind, is_answer, mode) in enumerate(distinct)}
-    named = {str(name): schema for name, schema in definitions.items()}
+    named = _with_required_tags({str(name): schema for name, schema in definitions.items()}, written.values())
     if not structs:
         return Components(of, named)
     from quadra_matrix.api.msgspec import struct_schemas
@@ -59,6 +59,35 @@ def components_of(uses: Iterable[Use]) -> Components:
     schemas, more = struct_schemas(structs, REF)
     of |= {(kind, way): schema for kind, schema in zip(structs, schemas, strict=True) for way in (True, False)}
     return Components(of, more | named)
+
+
+def _with_required_tags(named: dict[str, JsonSchemaValue], roots: Iterable[Any]) -> dict[str, JsonSchemaValue]:
+    """Return the named schemas with the tag of every tagged union required in its choices.
+
+    The validator needs the tag to choose, also where its field has a default, which pydantic then calls optional.
+    """
+    required = {
+        (reference["$ref"].rsplit("/", 1)[1], union["discriminator"]["propertyName"])
+        for union in _unions([named, *roots])
+        for reference in union.get("oneOf", ())
+        if "$ref" in reference
+    }
+    for name, tag in sorted(required):
+        schema = named[name]
+        named[name] = {**schema, "required": list(dict.fromkeys([*schema.get("required", ()), tag]))}
+    return named
+
+
+def _unions(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every tagged union in a piece of a document."""
+    if isinstance(node, dict):
+        if isinstance(node.get("discriminator"), dict):
+            yield node
+        for value in node.values():
+            yield from _unions(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _unions(item)
 
 
 class _Writer(GenerateJsonSchema):
