@@ -151,6 +151,15 @@ def test_what_clients_do_not_notice_breaks_nothing(change: Callable[[Document], 
     assert breaking(change) == []
 
 
+def test_a_new_operation_of_a_known_path_is_named() -> None:
+    new = document()
+    new["paths"]["/items/{id}"]["get"] = {"responses": {}}
+
+    assert [(change.pointer, change.is_breaking) for change in compare(document(), new)] == [
+        ("#/paths/~1items~1%7Bid%7D/get", False)
+    ]
+
+
 def test_a_renamed_variable_is_the_same_path() -> None:
     new = document()
     item = new["paths"].pop("/items/{id}")
@@ -185,6 +194,7 @@ def test_a_document_of_another_kind_is_refused() -> None:
         ({"type": "string"}, True, True),
         ({"type": "string"}, False, False),
         ({"enum": [1]}, {"enum": [1, 2]}, True),
+        ({"enum": ["a"]}, {"type": "string"}, True),
         ({"allOf": [{"type": "object", "required": ["a"], "properties": {"a": {}}}], "type": "object",
           "required": ["b"], "properties": {"b": {}}},
          {"type": "object", "required": ["a", "b"]}, True),

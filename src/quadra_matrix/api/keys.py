@@ -93,9 +93,8 @@ class _Reading:
 
     def _typed_dict(self, node: Mapping[str, Any]) -> Counter:
         fields = node["fields"]
-        if node.get("extra_behavior") != "forbid" or any(
-            each["schema"]["type"] == "default" for each in fields.values()
-        ):
+        filled_in = any(field["schema"]["type"] == "default" for field in fields.values())
+        if node.get("extra_behavior") != "forbid" or filled_in:
             raise Unknown
         below = self._below(fields)
         return lambda value: len(value) + sum(found(value[name]) for name, found in below.items() if name in value)
