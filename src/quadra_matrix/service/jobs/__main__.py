@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 KINDS = {"train": "quadra_matrix.service.jobs.training:run"}
 """The work of each kind of job."""
 
+BEAT = "runner.beat"
+"""File below run/ that holds when the runner last looked at the queue."""
+
 TO_FINISH = 5.0
 """Seconds that running jobs have to finish when the service stops, or half the grace period if that is less."""
 
@@ -52,10 +55,6 @@ def run(settings: Settings, kinds: Mapping[str, str], stop: threading.Event, clo
             if settings.executor is ExecutorName.LOCAL:
                 runner.recover()
             _loop(runner, run_dir / BEAT, settings.grace_seconds, stop, clock)
-
-
-BEAT = "runner.beat"
-"""File below run/ that holds when the runner last looked at the queue."""
 
 
 def last_beat(data_dir: Path) -> float:

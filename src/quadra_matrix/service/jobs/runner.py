@@ -56,28 +56,25 @@ class Runner:
 
     def recover(self) -> None:
         """Interrupt what an earlier runner of this owner left active; call it when all its processes are gone."""
-        for job in self._mine():
-            log.warning("job %s was %s when the service ended", job.id, job.state)
-            self._interrupt(job.id, "the service ended while the job ran")
+        for job in self._jobs.list(states=ACTIVE, limit=MOST_ACTIVE):
+            if job.owner == self._owner:
+                log.warning("job %s was %s when the service ended", job.id, job.state)
+                self._interrupt(job.id, "the service ended while the job ran")
 
     def step(self, *, claiming: bool = True) -> int:
         """Do everything that is due and return how many of this owner's jobs are active."""
         for job_id in self._executor.poll():
             self._interrupt(job_id, "the executor lost the job")
-        mine = self._mine()
+        active = self._jobs.list(states=ACTIVE, limit=MOST_ACTIVE)
+        mine = [job for job in active if job.owner == self._owner]
         for job in mine:
             self._look_after(job)
-        for job in self._jobs.list(states=ACTIVE, limit=MOST_ACTIVE):
+        for job in active:
             if job.lease_until is not None and job.lease_until <= self._clock.now():
                 self._jobs.change(job.id, partial(machine.expire, now=self._clock.now()))
         if claiming and len(mine) < self._max_running:
             return len(mine) + self._claim(self._max_running - len(mine))
         return len(mine)
-
-    def _mine(self) -> Sequence[Job]:
-        """Return the active jobs of this owner."""
-        active = self._jobs.list(states=ACTIVE, limit=MOST_ACTIVE)
-        return [job for job in active if job.owner == self._owner]
 
     def _look_after(self, job: Job) -> None:
         """Pass a cancel on, and keep the claim on a job that the executor has not begun."""
