@@ -166,8 +166,8 @@ class ModelStore(Protocol):
         tells for each name whether it moves to the new version even when it already points somewhere.
         """
 
-    def catalogue(self) -> Catalogue:
-        """Return every version and alias as of one moment."""
+    def catalogue(self, known: Catalogue) -> Catalogue:
+        """Return every version and alias as of one moment; versions that are ``known`` are not read again."""
 
     def move(self, alias: Alias) -> bool:
         """Point an alias at a version, making it if needed; tell whether that version exists."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from quadra_matrix.errors import BrokenModel, UnknownModel
+from quadra_matrix.errors import BrokenModel, DatabaseUnavailable, UnknownModel
 from quadra_matrix.events import AliasMoved, ModelPublished
 from quadra_matrix.service.models.registry import LEFTOVER_AGE, MOST_AGE, Registry
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.models import SqlModels
-from quadra_matrix.store.models import Alias, Engine, Feature, Kind, ModelVersion, OnnxCheck, Task
+from quadra_matrix.store.models import Alias, Catalogue, Engine, Feature, Kind, ModelVersion, OnnxCheck, Task
 from quadra_matrix.testing import FakeClock, RecordingHook
 
 FILES = {"model.onnx": b"onnx", "model.skops": b"skops"}
@@ -124,6 +124,63 @@ def test_without_a_change_the_database_is_not_asked(two: Fixture) -> None:
     first = two.other.catalogue()
 
     assert two.other.catalogue() is first
+
+
+class Away(SqlModels):
+    """A store whose database can be taken away."""
+
+    away = False
+
+    def catalogue(self, known: Catalogue) -> Catalogue:
+        if self.away:
+            raise DatabaseUnavailable("taken away")
+        return super().catalogue(known)
+
+
+def test_while_the_database_is_away_the_last_known_holds(two: Fixture, caplog: pytest.LogCaptureFixture) -> None:
+    two.publish()
+    store = Away(two.database)
+    registry = Registry(store, two.folder, clock=two.clock)
+    assert registry.find("m").version == 1
+
+    store.away = True
+    two.publish()
+    two.registry.move("m", "production", 2)
+
+    assert registry.find("m").version == 1
+    assert "the database is away" in caplog.text
+    store.away = False
+    two.clock.advance(MOST_AGE)
+    assert registry.find("m").version == 2
+
+
+def test_a_database_that_never_answered_is_told(two: Fixture) -> None:
+    store = Away(two.database)
+    store.away = True
+
+    with pytest.raises(DatabaseUnavailable):
+        Registry(store, two.folder, clock=two.clock).find("m")
+
+
+def test_known_versions_are_not_read_again(two: Fixture) -> None:
+    two.publish()
+    store = SqlModels(two.database)
+    known = store.catalogue(Catalogue({}, {}))
+    two.publish()
+
+    again = store.catalogue(known)
+
+    assert again.versions["m"][1] is known.versions["m"][1]
+    assert list(again.versions["m"]) == [1, 2]
+
+
+def test_a_number_that_a_restored_database_gave_anew_is_read_again(two: Fixture) -> None:
+    two.publish()
+    old = draft().numbered(1).created(5.0)
+
+    found = SqlModels(two.database).catalogue(Catalogue({"m": {1: old}}, {}))
+
+    assert found.versions["m"][1].created_at == two.clock.now()
 
 
 def test_moving_makes_an_alias(two: Fixture) -> None:

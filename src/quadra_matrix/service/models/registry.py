@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -12,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import BrokenModel, UnknownModel
+from quadra_matrix.errors import BrokenModel, DatabaseUnavailable, UnknownModel
 from quadra_matrix.events import AliasMoved, Hook, ModelPublished, ignore
 from quadra_matrix.store.models import Alias, Catalogue, ModelStore, ModelVersion
+
+log = logging.getLogger(__name__)
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
@@ -88,18 +91,38 @@ class Registry:
         return moved
 
     def catalogue(self) -> Catalogue:
-        """Return every version and alias: as of the last change that any process of this machine made."""
-        now = self._clock.monotonic()
-        size = self._size()
+        """Return every version and alias: as of the last change that any process of this machine made.
+
+        While the database is away, what was read last goes on to hold. Raises ``DatabaseUnavailable`` only where
+        nothing was ever read.
+        """
+        now, size = self._clock.monotonic(), self._size()
         seen, asked = self._seen
         if size == seen and now - asked < MOST_AGE:
             return self._catalogue
-        with self._lock:
-            # The size is read before the database: a change in between is noticed by the next call.
-            size = self._size()
-            self._catalogue = self._store.catalogue()
-            self._seen = size, now
+        # What is merely old is good enough for everybody but the one thread that reads it again.
+        if not self._lock.acquire(blocking=size != seen):
             return self._catalogue
+        try:
+            self._refresh(now)
+            return self._catalogue
+        finally:
+            self._lock.release()
+
+    def _refresh(self, now: float) -> None:
+        """Read the database again unless another thread just did. Called with the lock held."""
+        # The size is read before the database: a change in between is noticed by the next call.
+        size, (seen, asked) = self._size(), self._seen
+        if size == seen and now - asked < MOST_AGE:
+            return
+        try:
+            self._catalogue = self._store.catalogue(self._catalogue)
+        except DatabaseUnavailable as away:
+            if seen < 0:
+                raise
+            log.warning("models are served as last known, the database is away: %s", away)
+            now = self._clock.monotonic()  # waiting for it took a while; the next try comes as long after
+        self._seen = size, now
 
     def read(self, version: ModelVersion, file: str) -> bytes:
         """Return a file of a version. Raises ``BrokenModel`` where it is missing or is not what was published."""

@@ -98,16 +98,20 @@ class SqlModels:
             place(published.version)
         return published
 
-    def catalogue(self) -> Catalogue:
-        """Return every version and alias as of one moment."""
+    def catalogue(self, known: Catalogue) -> Catalogue:
+        """Return every version and alias as of one moment; versions that are ``known`` are not read again."""
         found: dict[str, dict[int, ModelVersion]] = {}
         named: dict[str, dict[str, int]] = {}
+        keys = sa.select(versions.c.model, versions.c.version, versions.c.created_at)
         with self._database.read() as connection:
-            for record in connection.scalars(
-                sa.select(versions.c.record).order_by(versions.c.model, versions.c.version)
-            ):
-                version = _VERSION.validate_python(record)
-                found.setdefault(version.model, {})[version.version] = version
+            records = {} if known.versions else _all_records(connection)
+            for model, number, created_at in connection.execute(keys.order_by(versions.c.model, versions.c.version)):
+                version = known.versions.get(model, {}).get(number)
+                # The time tells a version of a restored database from the one that had its number.
+                if version is None or version.created_at != created_at:
+                    record = records.get((model, number)) or _record(connection, model, number)
+                    version = _VERSION.validate_python(record)
+                found.setdefault(model, {})[number] = version
             for row in connection.execute(sa.select(pointers).order_by(pointers.c.alias)):
                 named.setdefault(row.model, {})[row.alias] = row.version
         return Catalogue(found, named)
@@ -134,6 +138,16 @@ def _row(published: ModelVersion) -> dict[str, Any]:
         "created_at": published.created_at,
         "record": _VERSION.dump_python(published, mode="json"),
     }
+
+
+def _all_records(connection: Connection) -> dict[tuple[str, int], Any]:
+    rows = connection.execute(sa.select(versions.c.model, versions.c.version, versions.c.record))
+    return {(row.model, row.version): row.record for row in rows}
+
+
+def _record(connection: Connection, model: str, number: int) -> Any:
+    wanted = sa.and_(versions.c.model == model, versions.c.version == number)
+    return connection.scalar(sa.select(versions.c.record).where(wanted))
 
 
 def _alias_row(alias: Alias) -> dict[str, Any]:
