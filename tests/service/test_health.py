@@ -12,6 +12,8 @@ from quadra_matrix.errors import QuadraError
 from quadra_matrix.service.app import create_app
 from quadra_matrix.service.health import OK, Checked, Finding, State, examine
 from quadra_matrix.service.settings import Settings
+from quadra_matrix.storage.migrations import upgrade
+from quadra_matrix.storage.sql import Database
 from quadra_matrix.testing import FakeClock
 from tests.services.process import free_port
 from tests.services.redis import redis_server
@@ -23,7 +25,12 @@ def client(settings: Settings, clock: FakeClock | None = None) -> FlaskClient:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path)
+    """Options of a service whose database is up to date."""
+    made = Settings(data_dir=tmp_path)
+    database = Database(made.database_url)
+    upgrade(database)
+    database.close()
+    return made
 
 
 def failing() -> Finding:
@@ -125,6 +132,7 @@ def test_metrics_count_requests_of_all_workers(settings: Settings) -> None:
     assert answer.content_type.startswith("text/plain; version=0.0.4")
     assert 'quadra_http_requests_total{method="GET",route="/health/live",status="200"} 1.0' in answer.text
     assert 'quadra_http_requests_total{method="GET",route="(none)",status="404"} 1.0' in answer.text
+    assert 'quadra_training_jobs{state="running"} 0.0' in answer.text
 
 
 def test_an_unknown_path_is_answered_with_a_problem(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from quadra_matrix.errors import DatabaseUnavailable
 from quadra_matrix.telemetry.flask import count_requests
 from quadra_matrix.telemetry.prometheus import BUCKETS
 from quadra_matrix.telemetry.series import Metrics, training_jobs
@@ -87,6 +88,21 @@ def test_jobs_and_build_are_told(metrics: Metrics) -> None:
 
     assert numbers['quadra_training_jobs{state="queued"}'] == 2
     assert [value for name, value in numbers.items() if name.startswith("quadra_build_info{")] == [1]
+
+
+def test_a_job_table_that_is_away_hides_only_its_own_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def count() -> dict[str, int]:
+        raise DatabaseUnavailable("refused")
+
+    metrics = Metrics(tmp_path, (training_jobs(count),))
+    metrics.request("GET", "/", 200, 0.01)
+
+    numbers = read(metrics)
+
+    assert numbers['quadra_http_requests_total{method="GET",route="/",status="200"}'] == 1
+    assert not [name for name in numbers if name.startswith("quadra_training_jobs")]
+    assert "quadra_training_jobs cannot be read" in caplog.text
+    metrics.close()
 
 
 def test_a_method_that_nobody_knows_is_one_series(metrics: Metrics) -> None:

@@ -19,7 +19,7 @@ from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.telemetry.flask import count_requests
-from quadra_matrix.telemetry.series import Metrics
+from quadra_matrix.telemetry.series import Metrics, training_jobs
 
 STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, **train.STATUSES}
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
@@ -31,7 +31,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
     database = Database(settings.database_url)
     closing.callback(database.close)
     jobs = SqlJobs(database, clock)
-    metrics = Metrics(settings.metrics_dir)
+    metrics = Metrics(settings.metrics_dir, (training_jobs(jobs.counts),))
     closing.callback(metrics.close)
     checks: dict[str, Check] = {"database": _answers(database.ping), "service": _goes_on(settings.stopping_file)}
     if settings.redis_url:

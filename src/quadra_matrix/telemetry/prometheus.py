@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from quadra_matrix.errors import QuadraError
 from quadra_matrix.telemetry.slot import Slot
+
+log = logging.getLogger(__name__)
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds: a prediction takes one millisecond, a slow upload ten seconds."""
@@ -130,9 +134,14 @@ class Gauge:
     read: Callable[[], Mapping[Labels, float]]
 
     def collect(self) -> Iterable[Metric]:
-        """Return the numbers of now."""
+        """Return the numbers of now; none when they cannot be read, for the others matter most then."""
         family = GaugeMetricFamily(self.name, self.description, labels=self.labels)
-        for values, number in self.read().items():
+        try:
+            numbers = self.read()
+        except QuadraError as failed:
+            log.warning("%s cannot be read: %s", self.name, failed)
+            return []
+        for values, number in numbers.items():
             family.add_metric(values, number)
         return [family]
 

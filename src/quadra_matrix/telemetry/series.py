@@ -5,9 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from quadra_matrix import __version__
 from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, SharedSeries, exposition
+
+State = TypeVar("State", bound=str)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "(none)"
@@ -62,13 +65,13 @@ class Metrics:
         self._series.close()
 
 
-def training_jobs(count: Callable[[], Mapping[str, int]]) -> Gauge:
+def training_jobs(count: Callable[[], Mapping[State, int]]) -> Gauge:
     """Return the gauge of training jobs by state, read from the job table at each scrape."""
     return Gauge(
         "quadra_training_jobs",
         "Training jobs in the job table, by state.",
         ("state",),
-        lambda: {(state,): number for state, number in count().items()},
+        lambda: {(str(state),): number for state, number in count().items()},
     )
 
 
