@@ -87,6 +87,7 @@ def test_a_child_process_loads_the_same_settings(tmp_path: Path, monkeypatch: py
         ("QUADRA_GRACE_SECONDS", "nan"),
         ("QUADRA_EXECUTOR", "ray"),
         ("QUADRA_LOG_LEVEL", "LOUD"),
+        ("QUADRA_ENVIRONMENT", "staging"),
         ("QUADRA_DATABASE_URL", "mysql://host/name"),
         ("QUADRA_DATABASE_URL", "quadra.db"),
     ],
@@ -130,6 +131,7 @@ def test_production_refuses_a_weak_key_and_says_how_to_make_one(key: str, monkey
     with pytest.raises(InvalidSettings, match=r"QUADRA_SECRET_KEY: .*quadra config secret") as refused:
         load(environment="production")
 
+    assert list(refused.value.problems) == ["QUADRA_SECRET_KEY"]
     assert not key or key not in str(refused.value)
 
 

@@ -232,8 +232,12 @@ def load(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as refused:
-        # Without the chain: pydantic's own text would repeat the values, and a value may be a secret.
-        raise InvalidSettings({_place(error["loc"]): _rule(error["msg"]) for error in refused.errors()}) from None
+        problems = {
+            _place(error["loc"]): _rule(error["msg"])
+            for error in refused.errors()
+            if error["type"] != "default_factory_not_called"  # follows from another refusal
+        }
+        raise InvalidSettings(problems) from None  # unchained: pydantic's error holds the values, secrets too
 
 
 def sources() -> Mapping[str, Source]:
