@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from quadra_matrix import __version__
 from quadra_matrix.errors import QuadraError
 from quadra_matrix.service.app import create_app
-from quadra_matrix.service.health import OK, Checked, Finding, State, examine
+from quadra_matrix.service.health import OK, Check, Checked, Finding, State, examine
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.migrations import upgrade
 from quadra_matrix.storage.sql import Database
@@ -38,18 +38,27 @@ def failing() -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("states", "verdict"),
+    ("needed", "watched", "verdict"),
     [
-        ([], State.OK),
-        ([State.OK], State.OK),
-        ([State.OK, State.WAITING], State.WAITING),
-        ([State.WAITING, State.FAILED, State.OK], State.FAILED),
+        ([], [], State.OK),
+        ([State.OK], [State.OK], State.OK),
+        ([State.OK], [State.WAITING], State.DEGRADED),
+        ([State.OK], [State.OK, State.FAILED], State.DEGRADED),
+        ([State.OK, State.WAITING], [State.FAILED], State.WAITING),
+        ([State.WAITING, State.FAILED, State.OK], [State.OK], State.FAILED),
     ],
 )
-def test_the_verdict_is_the_worst_state(states: list[State], verdict: State) -> None:
-    checks = {str(number): lambda state=state: Finding(state) for number, state in enumerate(states)}
+def test_the_verdict_is_the_worst_state_of_what_requests_need(
+    needed: list[State], watched: list[State], verdict: State
+) -> None:
+    def checks(states: list[State], name: str) -> dict[str, Check]:
+        return {f"{name} {number}": lambda state=state: Finding(state) for number, state in enumerate(states)}  # type: ignore[misc]
 
-    assert examine(checks).state is verdict
+    report = examine(checks(needed, "needed"), checks(watched, "watched"))
+
+    assert report.state is verdict
+    assert report.answers == (set(needed) <= {State.OK})
+    assert len(report.checks) == len(needed) + len(watched)
 
 
 def test_a_check_is_timed() -> None:
@@ -59,7 +68,7 @@ def test_a_check_is_timed() -> None:
         clock.advance(0.5)
         return OK
 
-    assert examine({"slow": slow}, clock).checks["slow"] == Checked(State.OK, None, 0.5)
+    assert examine({"slow": slow}, clock=clock).checks["slow"] == Checked(State.OK, None, 0.5)
 
 
 def test_a_check_that_raises_has_failed_and_only_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,14 +121,15 @@ def test_a_service_that_stops_is_not_ready_but_alive(settings: Settings) -> None
     assert asked.get("/health").json["checks"]["service"]["detail"] == "the service stops"
 
 
-def test_redis_is_checked_where_one_is_configured(settings: Settings, tmp_path: Path) -> None:
+def test_a_redis_that_is_away_degrades_the_service_and_requests_go_on(settings: Settings, tmp_path: Path) -> None:
     with redis_server(tmp_path) as redis:
         asked = client(settings.model_copy(update={"redis_url": redis.url}))
         up = asked.get("/health")
-    down = asked.get("/health")
+    down, ready = asked.get("/health"), asked.get("/health/ready")
 
-    assert (up.status_code, up.json["checks"]["redis"]["state"]) == (200, "ok")
-    assert (down.status_code, down.json["checks"]["redis"]["state"]) == (503, "failed")
+    assert (up.status_code, up.json["status"], up.json["checks"]["redis"]["state"]) == (200, "ok", "ok")
+    assert (down.status_code, down.json["status"], down.json["checks"]["redis"]["state"]) == (200, "degraded", "failed")
+    assert (ready.status_code, ready.json["status"]) == (200, "ok")
 
 
 def test_metrics_count_requests_of_all_workers(settings: Settings) -> None:

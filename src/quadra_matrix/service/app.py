@@ -33,16 +33,17 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
     jobs = SqlJobs(database, clock)
     metrics = Metrics(settings.metrics_dir, (training_jobs(jobs.counts),))
     closing.callback(metrics.close)
-    checks: dict[str, Check] = {"database": _answers(database.ping), "service": _goes_on(settings.stopping_file)}
+    needed: dict[str, Check] = {"service": _goes_on(settings.stopping_file), "database": _answers(database.ping)}
+    watched: dict[str, Check] = {}
     if settings.redis_url:
-        checks["redis"] = _redis(settings.redis_url, closing)
+        watched["redis"] = _redis(settings.redis_url, closing)
 
     app = Flask("quadra_matrix", static_folder=None)
     if settings.secret_key:
         app.secret_key = settings.secret_key.get_secret_value()
     count_requests(app, metrics, clock)
     setup_problem_errors(app, statuses=STATUSES)
-    app.register_blueprint(health_routes(checks, metrics, clock))
+    app.register_blueprint(health_routes(needed, watched, metrics, clock))
     stopping = settings.stopping_file.exists
     app.register_blueprint(train.train_routes(jobs, queue_limit=settings.queue_limit, stopping=stopping, clock=clock))
     weakref.finalize(app, closing.close)  # Flask itself has no moment at which an app ends

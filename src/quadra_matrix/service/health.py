@@ -20,6 +20,8 @@ class State(enum.StrEnum):
     WAITING = "waiting"
     """Not yet, and nothing is wrong: a model that is being loaded, a stop that lets requests finish."""
     FAILED = "failed"
+    DEGRADED = "degraded"
+    """Of the verdict only: requests are answered, but a part that they do not need is not well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,30 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every check by its name, and the verdict: the worst state among them."""
+    """Every check by its name, and the verdict over them."""
 
     state: State
     checks: Mapping[str, Checked]
 
+    @property
+    def answers(self) -> bool:
+        """Tell whether requests are answered as they should be."""
+        return self.state in {State.OK, State.DEGRADED}
 
-def examine(checks: Mapping[str, Check], clock: Clock = SYSTEM_CLOCK) -> Report:
-    """Run every check. One that raises an error of ours has failed; the log says why, the report does not."""
-    checked = {name: _run(name, check, clock) for name, check in checks.items()}
-    return Report(_worst({finding.state for finding in checked.values()}), checked)
+
+NO_CHECKS: Mapping[str, Check] = {}
+
+
+def examine(
+    needed: Mapping[str, Check], watched: Mapping[str, Check] = NO_CHECKS, clock: Clock = SYSTEM_CLOCK
+) -> Report:
+    """Run every check; requests need the parts of ``needed`` and do without those of ``watched``.
+
+    A check that raises an error of ours has failed; the log says why, the report does not.
+    """
+    first = {name: _run(name, check, clock) for name, check in needed.items()}
+    second = {name: _run(name, check, clock) for name, check in watched.items()}
+    return Report(_verdict(_states(first), _states(second)), {**first, **second})
 
 
 def _run(name: str, check: Check, clock: Clock) -> Checked:
@@ -67,5 +83,12 @@ def _run(name: str, check: Check, clock: Clock) -> Checked:
     return Checked(found.state, found.detail, clock.monotonic() - began)
 
 
-def _worst(states: set[State]) -> State:
-    return next((state for state in (State.FAILED, State.WAITING) if state in states), State.OK)
+def _states(checked: Mapping[str, Checked]) -> set[State]:
+    return {found.state for found in checked.values()}
+
+
+def _verdict(needed: set[State], watched: set[State]) -> State:
+    for state in (State.FAILED, State.WAITING):
+        if state in needed:
+            return state
+    return State.OK if watched <= {State.OK} else State.DEGRADED

@@ -34,7 +34,7 @@ class HealthCheckResponse(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: State
-    """The worst state among the checks."""
+    """ok; degraded when a part fails that requests do without; waiting or failed when they need it."""
     version: str
     """The version of Quadra Matrix that answers."""
     uptime: float = Field(ge=0)
@@ -48,11 +48,16 @@ class Liveness(BaseModel):
     status: State = State.OK
 
 
-def health_routes(checks: Mapping[str, Check], metrics: Metrics, clock: Clock = SYSTEM_CLOCK) -> Blueprint:
+def health_routes(
+    needed: Mapping[str, Check],
+    watched: Mapping[str, Check],
+    metrics: Metrics,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Blueprint:
     """Return the routes of health and metrics.
 
-    Liveness asks nothing of any other part: a database that is away must not restart every worker. Readiness runs all
-    checks, so it also says why traffic should go elsewhere.
+    Liveness asks nothing of any other part: a database that is away must not restart every worker. Readiness asks the
+    parts that requests need, health also those they do without.
     """
     routes = Blueprint("health", __name__)
     started = clock.monotonic()
@@ -64,13 +69,13 @@ def health_routes(checks: Mapping[str, Check], metrics: Metrics, clock: Clock = 
         }
         uptime = clock.monotonic() - started
         body = HealthCheckResponse(status=report.state, version=__version__, uptime=uptime, checks=checked)
-        return body, 200 if report.state is State.OK else UNAVAILABLE
+        return body, 200 if report.answers else UNAVAILABLE
 
     @routes.get("/health")
     @validated(responses={UNAVAILABLE: HealthCheckResponse})
     def health() -> tuple[HealthCheckResponse, int]:
-        """Tell how the service is, part by part; 503 unless every part is well."""
-        return answer(examine(checks, clock))
+        """Tell how the service is, part by part; 503 unless it answers requests as it should."""
+        return answer(examine(needed, watched, clock))
 
     @routes.get("/health/live")
     @validated
@@ -82,7 +87,7 @@ def health_routes(checks: Mapping[str, Check], metrics: Metrics, clock: Clock = 
     @validated(responses={UNAVAILABLE: HealthCheckResponse})
     def ready() -> tuple[HealthCheckResponse, int]:
         """Tell whether to send requests here; 503 while it starts, stops or misses a part it needs."""
-        return answer(examine(checks, clock))
+        return answer(examine(needed, clock=clock))
 
     @routes.get("/metrics")
     def prometheus() -> Response:
