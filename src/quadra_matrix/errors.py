@@ -3,6 +3,7 @@
 QuadraError
 ├── BrokenReferences        a change of tables would leave rows that refer to nothing
 ├── DatabaseUnavailable     the database does not answer, or stays locked
+├── TablesMissing           the database lacks a table of ours
 ├── RedisUnavailable        Redis does not answer
 ├── UnknownRevision         a newer version has upgraded the database
 ├── EventsNotDurable        events of experiments could not be made durable in time; they still wait in memory
@@ -84,6 +85,13 @@ class DatabaseUnavailable(QuadraError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the database is not available: {reason}")
         self.reason = reason
+
+
+class TablesMissing(QuadraError):
+    """The database lacks a table of ours: it was never upgraded, or by an older version."""
+
+    def __init__(self) -> None:
+        super().__init__("the database lacks tables; run: quadra db upgrade")
 
 
 class RedisUnavailable(QuadraError):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 import pytest
 
-from quadra_matrix.cli import COMMANDS, main
+from quadra_matrix.cli import main
 
 QUADRA = Path(sys.executable).with_name("quadra")
 
@@ -51,14 +50,6 @@ def test_a_command_says_what_it_is_for(words: str) -> None:
     assert ALL[words].help
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_line_in_the_table_is_the_commands_own(name: str) -> None:
-    command = main.get_command(click.Context(main), name)
-
-    assert command is not None
-    assert (command.help or "").startswith(COMMANDS[name][1].rstrip("."))
-
-
 def test_help_loads_no_feature() -> None:
     program = (
         "import sys; from quadra_matrix.cli import main; main(['--help'], standalone_mode=False);"
@@ -72,15 +63,19 @@ def test_help_loads_no_feature() -> None:
 
 
 def test_help_starts_within_150_ms_of_bare_python() -> None:
-    def fastest(command: list[str]) -> float:
+    """In processor time, which other programs on the machine do not stretch; nothing here waits for anything."""
+
+    def least(command: Sequence[str | Path]) -> float:
         spent = []
         for _ in range(7):
-            began = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            spent.append(time.perf_counter() - began)
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0
+            spent.append(used.ru_utime + used.ru_stime)
         return min(spent)
 
-    assert fastest([str(QUADRA), "--help"]) - fastest([sys.executable, "-c", "pass"]) < 0.150
+    assert least([QUADRA, "--help"]) - least([sys.executable, "-c", "pass"]) < 0.150
 
 
 @pytest.mark.parametrize(("typed", "expected"), [("quadra conf", "config"), ("quadra config ch", "check")])

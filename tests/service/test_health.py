@@ -11,6 +11,7 @@ from quadra_matrix import __version__
 from quadra_matrix.errors import QuadraError
 from quadra_matrix.service.app import create_app
 from quadra_matrix.service.health import OK, Check, Checked, Finding, State, examine
+from quadra_matrix.service.jobs.__main__ import BEAT
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.migrations import upgrade
 from quadra_matrix.storage.sql import Database
@@ -92,13 +93,34 @@ def test_health_tells_version_uptime_and_every_check(settings: Settings) -> None
 
     answer = asked.get("/health")
 
-    assert answer.status_code == 200
-    assert answer.json["status"] == "ok"
+    assert (answer.status_code, answer.json["status"]) == (200, "degraded"), "no job runner runs here"
     assert (answer.json["version"], answer.json["uptime"]) == (__version__, 12)
-    assert {name: check["state"] for name, check in answer.json["checks"].items()} == {
-        "database": "ok",
-        "service": "ok",
-    }
+    states = {name: check["state"] for name, check in answer.json["checks"].items()}
+    assert states == {"service": "ok", "database": "ok", "model": "ok", "jobs": "failed"}
+    assert answer.json["checks"]["model"]["detail"].startswith("there is no ")
+
+
+def test_a_job_runner_that_works_is_well(settings: Settings) -> None:
+    clock = FakeClock()
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    (settings.run_dir / BEAT).write_text(repr(clock.now()))
+    asked = client(settings, clock)
+
+    well = asked.get("/health").json
+    clock.advance(31)
+    silent = asked.get("/health").json
+
+    assert (well["status"], well["checks"]["jobs"]["state"]) == ("ok", "ok")
+    assert (silent["status"], silent["checks"]["jobs"]["state"]) == ("degraded", "failed")
+
+
+def test_a_database_without_tables_is_not_ready_and_the_log_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client(Settings(data_dir=tmp_path / "new")).get("/health/ready")
+
+    assert (answer.status_code, answer.json["checks"]["model"]["detail"]) == (503, "TablesMissing; the log says more")
+    assert "quadra db upgrade" in caplog.text
 
 
 def test_a_database_that_is_away_is_not_ready_but_alive(settings: Settings) -> None:
@@ -127,7 +149,7 @@ def test_a_redis_that_is_away_degrades_the_service_and_requests_go_on(settings: 
         up = asked.get("/health")
     down, ready = asked.get("/health"), asked.get("/health/ready")
 
-    assert (up.status_code, up.json["status"], up.json["checks"]["redis"]["state"]) == (200, "ok", "ok")
+    assert (up.status_code, up.json["checks"]["redis"]["state"]) == (200, "ok")
     assert (down.status_code, down.json["status"], down.json["checks"]["redis"]["state"]) == (200, "degraded", "failed")
     assert (ready.status_code, ready.json["status"]) == (200, "ok")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from quadra_matrix.errors import DatabaseUnavailable, InvalidValue
+from quadra_matrix.errors import DatabaseUnavailable, InvalidValue, TablesMissing
 from quadra_matrix.storage.sql import Database
 from tests.services.postgres import Postgres
 from tests.services.process import free_port
@@ -175,6 +175,11 @@ def test_a_lock_that_is_not_given_up_is_reported(bank: Database) -> None:
 
 def test_a_mistake_in_a_statement_is_not_called_unavailable(bank: Database) -> None:
     with pytest.raises(sa.exc.DBAPIError), bank.read() as connection:
+        connection.exec_driver_sql("SELECT no_such_column FROM accounts")
+
+
+def test_a_database_without_our_tables_says_what_to_run(bank: Database) -> None:
+    with pytest.raises(TablesMissing, match="quadra db upgrade"), bank.read() as connection:
         connection.exec_driver_sql("SELECT * FROM no_such_table")
 
 

@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 
 from quadra_matrix.errors import DatabaseUnavailable
+from quadra_matrix.events import AliasMoved, Predicted
 from quadra_matrix.telemetry.flask import count_requests
 from quadra_matrix.telemetry.prometheus import BUCKETS
 from quadra_matrix.telemetry.series import Metrics, training_jobs
@@ -74,8 +75,9 @@ def test_a_duration_falls_into_its_bucket_and_all_above(metrics: Metrics, second
 
 
 def test_predictions_are_counted_by_model_and_version(metrics: Metrics) -> None:
-    metrics.prediction("churn", "3", rows=50)
-    metrics.prediction("churn", "3", rows=1)
+    metrics.hear(Predicted("churn", 3, rows=50, seconds=0.01))
+    metrics.hear(Predicted("churn", 3, rows=1, seconds=0.01))
+    metrics.hear(AliasMoved("churn", "production", 3))
 
     numbers = read(metrics)
 
@@ -185,7 +187,7 @@ def test_the_format_is_the_one_asked_for(metrics: Metrics, accept: str) -> None:
 def test_promtool_accepts_the_exposition(metrics: Metrics) -> None:
     promtool = needs("promtool", "apt-get install prometheus")
     metrics.request("GET", '/odd"\\route\n', 200, 0.01)
-    metrics.prediction("churn", "3", rows=50)
+    metrics.hear(Predicted("churn", 3, rows=50, seconds=0.01))
 
     checked = subprocess.run([promtool, "check", "metrics"], input=metrics.exposition()[0], capture_output=True)
 

@@ -2,72 +2,129 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 from flask import Flask
 
 from quadra_matrix.api.flask import setup_problem_errors
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError
-from quadra_matrix.service.health import OK, Check, Finding, State
+from quadra_matrix.service import checks
+from quadra_matrix.service.health import Check, State, examine
+from quadra_matrix.service.jobs.__main__ import last_beat
+from quadra_matrix.service.models.datasets import Datasets
+from quadra_matrix.service.models.inference import Inference
+from quadra_matrix.service.models.registry import Registry
 from quadra_matrix.service.routes import train
+from quadra_matrix.service.routes.datasets import dataset_routes
 from quadra_matrix.service.routes.health import health_routes
+from quadra_matrix.service.routes.inference_protocol import inference_protocol_routes
+from quadra_matrix.service.routes.models import model_routes
+from quadra_matrix.service.routes.predict import predict_routes
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
+from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
 from quadra_matrix.telemetry.flask import count_requests
 from quadra_matrix.telemetry.series import Metrics, training_jobs
+
+log = logging.getLogger(__name__)
 
 STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, **train.STATUSES}
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
 
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
-    """Return the service's HTTP side. Every worker process builds its own; they share the database and the folders."""
-    closing = ExitStack()
+    """Return the service's HTTP side. Every worker process builds its own; they share the database and the folders.
+
+    The default model is warm before this returns, so a worker answers nothing while it is cold.
+    """
+    with ExitStack() as built:
+        parts = _build(settings, clock, built)
+        app = _routed(settings, parts, clock)
+        _warm_up(parts.needed["model"])
+        weakref.finalize(app, built.pop_all().close)  # Flask itself has no moment at which an app ends
+        return app
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes of one worker stand on."""
+
+    jobs: SqlJobs
+    datasets: Datasets
+    registry: Registry
+    inference: Inference
+    metrics: Metrics
+    needed: Mapping[str, Check]
+    """Checks of the parts that requests need."""
+    watched: Mapping[str, Check]
+    """Checks of the parts that requests do without."""
+
+
+def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
+    """Return the parts; ``built`` closes what they hold."""
     database = Database(settings.database_url)
-    closing.callback(database.close)
+    built.callback(database.close)
     jobs = SqlJobs(database, clock)
     metrics = Metrics(settings.metrics_dir, (training_jobs(jobs.counts),))
-    closing.callback(metrics.close)
-    needed: dict[str, Check] = {"service": _goes_on(settings.stopping_file), "database": _answers(database.ping)}
-    watched: dict[str, Check] = {}
+    built.callback(metrics.close)
+    registry = Registry(SqlModels(database), settings.models_dir, hook=metrics.hear, clock=clock)
+    inference = Inference(registry, max_rows=settings.max_batch_rows, hook=metrics.hear, clock=clock)
+    needed = {
+        "service": checks.goes_on(settings.stopping_file),
+        "database": checks.answers(database.ping),
+        "model": checks.warm(partial(inference.model, settings.default_model)),
+    }
+    watched = {"jobs": checks.beats(partial(last_beat, settings.data_dir), clock)}
     if settings.redis_url:
-        watched["redis"] = _redis(settings.redis_url, closing)
+        watched["redis"] = checks.answers(_redis_ping(settings.redis_url, built))
+    datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
+    return Parts(jobs, datasets, registry, inference, metrics, needed, watched)
 
+
+def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
+    """Return the app with every route."""
     app = Flask("quadra_matrix", static_folder=None)
     if settings.secret_key:
         app.secret_key = settings.secret_key.get_secret_value()
-    count_requests(app, metrics, clock)
-    setup_problem_errors(app, statuses=STATUSES)
-    app.register_blueprint(health_routes(needed, watched, metrics, clock))
-    stopping = settings.stopping_file.exists
-    app.register_blueprint(train.train_routes(jobs, queue_limit=settings.queue_limit, stopping=stopping, clock=clock))
-    weakref.finalize(app, closing.close)  # Flask itself has no moment at which an app ends
+    count_requests(app, parts.metrics, clock)
+    setup_problem_errors(app, statuses=STATUSES, hook=parts.metrics.hear)
+    for routes in (
+        health_routes(parts.needed, parts.watched, parts.metrics, clock),
+        train.train_routes(
+            parts.jobs, queue_limit=settings.queue_limit, stopping=settings.stopping_file.exists, clock=clock
+        ),
+        dataset_routes(parts.datasets, max_upload_bytes=settings.max_upload_bytes),
+        model_routes(parts.registry),
+        predict_routes(parts.inference, default_model=settings.default_model, max_rows=settings.max_batch_rows),
+        inference_protocol_routes(
+            parts.inference, parts.registry, ready=lambda: examine(parts.needed, clock=clock).answers, clock=clock
+        ),
+    ):
+        app.register_blueprint(routes)
     return app
 
 
-def _answers(ping: Callable[[], None]) -> Check:
-    """Return the check that passes when ``ping`` raises nothing."""
-
-    def check() -> Finding:
-        ping()
-        return OK
-
-    return check
-
-
-def _goes_on(stopping: Path) -> Check:
-    """Return the check that waits once the file says that the service stops."""
-    return lambda: Finding(State.WAITING, "the service stops") if stopping.exists() else OK
+def _warm_up(model: Check) -> None:
+    """Load the default model; a worker that cannot do so yet starts all the same and is not ready."""
+    try:
+        found = model()
+    except QuadraError as failed:
+        log.warning("the default model is not loaded: %s", failed)
+    else:
+        if found.state is not State.OK:
+            log.warning("the default model is not loaded: %s", found.detail)
 
 
-def _redis(url: str, closing: ExitStack) -> Check:
+def _redis_ping(url: str, built: ExitStack) -> Callable[[], None]:
     from quadra_matrix.storage.redis import SharedRedis  # the extra is needed only where an address is set
 
     shared = SharedRedis(url)
-    closing.callback(shared.close)
-    return _answers(shared.ping)
+    built.callback(shared.close)
+    return shared.ping

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from quadra_matrix import __version__
+from quadra_matrix.events import Event, Predicted
 from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, SharedSeries, exposition
 
 State = TypeVar("State", bound=str)
@@ -51,10 +52,12 @@ class Metrics:
         self._requests.add(known, route or UNMATCHED, str(status))
         self._durations.observe(known, route or UNMATCHED, seconds=seconds)
 
-    def prediction(self, model: str, version: str, rows: int) -> None:
-        """Count one answered prediction request."""
-        self._predictions.add(model, version)
-        self._rows.add(model, version, amount=rows)
+    def hear(self, event: Event) -> None:
+        """Count what is announced; a ``Hook``."""
+        match event:
+            case Predicted(model, version, rows):
+                self._predictions.add(model, str(version))
+                self._rows.add(model, str(version), amount=rows)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the numbers of all processes in the format that ``accept`` asks for, and its content type."""

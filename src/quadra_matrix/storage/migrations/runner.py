@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sqlalchemy.engine import Connection
 from quadra_matrix.errors import UnknownRevision
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.schema import all_tables
+
+log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 
@@ -52,13 +55,14 @@ def upgrade(database: Database) -> Upgrade:
         steps = _steps_after(before)
         if steps:
             command.upgrade(configuration(connection), "head")
+            log.info("upgraded the database from %s to %s", before or "nothing", head())
         return Upgrade(before, after=head(), applied=steps)
 
 
 def drift(database: Database) -> list[str]:
     """Return how the tables differ from what the package defines; empty when they do not."""
     with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = _context(connection)
         return [_sentence(difference) for difference in compare_metadata(context, all_tables())]
 
 
@@ -70,7 +74,12 @@ def configuration(connection: Connection) -> Config:
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    return _context(connection).get_current_revision()
+
+
+def _context(connection: Connection) -> MigrationContext:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # at INFO it says what it assumes of the database
+    return MigrationContext.configure(connection, opts={"compare_type": True})
 
 
 def _steps_after(revision: str | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from quadra_matrix.errors import BrokenReferences, DatabaseUnavailable, InvalidValue
+from quadra_matrix.errors import BrokenReferences, DatabaseUnavailable, InvalidValue, TablesMissing
 
 BUSY_TIMEOUT = 15.0
 """Seconds a transaction waits for another one's lock before it gives up."""
@@ -30,6 +30,9 @@ MODE = "quadra_mode"
 WRITE_MISTAKES = frozenset({sqlite3.SQLITE_ERROR})
 READ_MISTAKES = WRITE_MISTAKES | {sqlite3.SQLITE_READONLY}
 """SQLite's codes for a statement that is wrong, and for one that writes while reading."""
+
+UNDEFINED_TABLE = "42P01"
+"""PostgreSQL's code for a table that is not there; SQLite has only words."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -126,18 +129,22 @@ def _address(url: str) -> sa.URL:
 
 @contextlib.contextmanager
 def _translated(mistakes: frozenset[int]) -> Iterator[None]:
-    """Turn what an operator can repair into ``DatabaseUnavailable``, whose text holds no address and no statement.
+    """Turn what an operator can repair into an error of ours, whose text holds no address and no statement.
 
-    PostgreSQL keeps that class of errors apart from our mistakes; SQLite does by the codes in ``mistakes``.
+    PostgreSQL keeps the database's troubles apart from our mistakes; SQLite does by the codes in ``mistakes``.
     """
     try:
         yield
     except sa.exc.TimeoutError as waited:
         raise DatabaseUnavailable("every connection of the pool is in use") from waited
-    except sa.exc.OperationalError as failed:
-        if getattr(failed.orig, "sqlite_errorcode", None) in mistakes:
-            raise
-        raise DatabaseUnavailable(" ".join(str(failed.orig).split())) from failed
+    except sa.exc.DBAPIError as failed:
+        reason = " ".join(str(failed.orig).split())
+        if getattr(failed.orig, "sqlstate", None) == UNDEFINED_TABLE or reason.startswith("no such table"):
+            raise TablesMissing from failed
+        code = getattr(failed.orig, "sqlite_errorcode", None)
+        if isinstance(failed, sa.exc.OperationalError) and code not in mistakes:
+            raise DatabaseUnavailable(reason) from failed
+        raise
 
 
 def _number_of(lock: str) -> int:

@@ -1,4 +1,4 @@
-"""Make the tables of jobs."""
+"""Make the tables of jobs and models."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,17 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables of jobs."""
+    """Make the tables of jobs and models."""
+    op.create_table(
+        "datasets",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("record", sa.JSON(none_as_null=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_datasets")),
+    )
+    with op.batch_alter_table("datasets", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_datasets_created_at"), ["created_at"], unique=False)
+
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -36,6 +46,14 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_jobs_state"), ["state"], unique=False)
 
     op.create_table(
+        "model_versions",
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("record", sa.JSON(none_as_null=True), nullable=False),
+        sa.PrimaryKeyConstraint("model", "version", name=op.f("pk_model_versions")),
+    )
+    op.create_table(
         "job_events",
         sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("time", sa.Double(), nullable=False),
@@ -48,3 +66,17 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("job_events", schema=None) as batch_op:
         batch_op.create_index("ix_job_events_job_sequence", ["job", "sequence"], unique=False)
+
+    op.create_table(
+        "model_aliases",
+        sa.Column("model", sa.String(length=64), nullable=False),
+        sa.Column("alias", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("moved_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["model", "version"],
+            ["model_versions.model", "model_versions.version"],
+            name=op.f("fk_model_aliases_model"),
+        ),
+        sa.PrimaryKeyConstraint("model", "alias", name=op.f("pk_model_aliases")),
+    )

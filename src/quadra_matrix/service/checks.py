@@ -1,0 +1,54 @@
+"""The checks of the ready service's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from quadra_matrix.clock import Clock
+from quadra_matrix.errors import UnknownModel
+from quadra_matrix.service.health import OK, Check, Finding, State
+
+SILENCE = 30.0
+"""Seconds without a sign of life after which the job runner counts as dead; it gives one every second or so."""
+
+
+def answers(ping: Callable[[], None]) -> Check:
+    """Return the check that passes when ``ping`` raises nothing."""
+
+    def check() -> Finding:
+        ping()
+        return OK
+
+    return check
+
+
+def goes_on(stopping: Path) -> Check:
+    """Return the check that waits once the file says that the service stops."""
+    return lambda: Finding(State.WAITING, "the service stops") if stopping.exists() else OK
+
+
+def warm(load: Callable[[], object]) -> Check:
+    """Return the check that loads the default model, which costs nothing once it is in memory.
+
+    A model that nobody has trained yet is no reason to send requests elsewhere: no other worker has it either.
+    """
+
+    def check() -> Finding:
+        try:
+            load()
+        except UnknownModel as none:
+            return Finding(State.OK, f"there is no {none.asked} yet")
+        return OK
+
+    return check
+
+
+def beats(last: Callable[[], float], clock: Clock) -> Check:
+    """Return the check that the job runner lives; ``last`` returns when it last said so, 0 for never."""
+
+    def check() -> Finding:
+        silent = clock.now() - last()
+        return OK if silent < SILENCE else Finding(State.FAILED, "the job runner gives no sign of life")
+
+    return check
