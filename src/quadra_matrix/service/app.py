@@ -13,7 +13,7 @@ from flask import Flask
 
 from quadra_matrix.api.flask import setup_problem_errors
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import DatabaseUnavailable, QuadraError
+from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.service import checks
 from quadra_matrix.service.health import Check, State, examine
 from quadra_matrix.service.jobs.__main__ import last_beat
@@ -35,7 +35,7 @@ from quadra_matrix.telemetry.series import Metrics, training_jobs
 
 log = logging.getLogger(__name__)
 
-STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, **train.STATUSES}
+STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, TablesMissing: 503, **train.STATUSES}
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
 
 
