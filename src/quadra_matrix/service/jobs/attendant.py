@@ -49,6 +49,7 @@ class Attendant:
         jobs.change(job, partial(machine.begin, holder=self._holder, now=clock.now(), lease=self._lease))
         self._renewed = clock.monotonic()
         self._stopped: float | None = None
+        self._lost = False
         self._process = _started(job, self._holder, work, settings, keep)
 
     def tick(self) -> bool:
@@ -77,8 +78,10 @@ class Attendant:
             step = partial(machine.renew, holder=self._holder, now=self._clock.now(), lease=self._lease)
             job = self._jobs.change(self.job, step)
         except JobLost:
-            # Over: either its own process just said so and is about to end, or the lease ran out under us.
-            return True
+            # Over: its own process said so and is about to end, or the lease ran out under us. Ending takes a moment.
+            self._renewed = self._clock.monotonic()
+            was_lost, self._lost = self._lost, True
+            return was_lost
         self._renewed = self._clock.monotonic()
         return job.state is JobState.CANCELLING
 
