@@ -195,6 +195,8 @@ def test_a_document_of_another_kind_is_refused() -> None:
         ({"type": "string"}, False, False),
         ({"enum": [1]}, {"enum": [1, 2]}, True),
         ({"enum": ["a"]}, {"type": "string"}, True),
+        ({}, {"type": "string"}, False),
+        ({"type": "object", "properties": {}}, {}, True),
         ({"allOf": [{"type": "object", "required": ["a"], "properties": {"a": {}}}], "type": "object",
           "required": ["b"], "properties": {"b": {}}},
          {"type": "object", "required": ["a", "b"]}, True),

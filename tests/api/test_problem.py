@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import Annotated, Any
 
 import pytest
 from flask import Flask
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Tag
 from typing_extensions import TypedDict
 
 from quadra_matrix.api.asyncapi import Channel, asyncapi
 from quadra_matrix.api.contract import FROM_HINTS, Contract, answer_of
-from quadra_matrix.api.flask import documented, options_of, setup_api_documentation, setup_problem_errors
+from quadra_matrix.api.flask import documented, options_of, setup_api_documentation, setup_problem_errors, validated
 from quadra_matrix.api.jsontext import without_nan
 from quadra_matrix.api.problem import FieldError, Problem, of_status, pointer, refusal, trace_id_from
 from quadra_matrix.api.schemas import has_shape
@@ -92,7 +93,12 @@ class Small(BaseModel):
     a: int = 0
 
 
+class Colour(enum.Enum):
+    RED = "red"
+
+
 class Tagged(BaseModel):
+    colour: Colour = Colour.RED
     either: Annotated[int, Field(ge=0)] | bool | None = None
     pair: tuple[int, str] = (0, "")
 
@@ -110,6 +116,7 @@ def test_unions_of_literals_are_read_from_text() -> None:
     assert reader.read({"either": ["3"]}).either == 3
     assert reader.read({"either": ["true"]}).either is True
     assert isinstance(reader.read({"either": ["yes"]}), Problem)
+    assert reader.read({"colour": ["red"]}).colour is Colour.RED
 
 
 class Loose(TypedDict):
@@ -123,6 +130,15 @@ def test_what_cannot_be_counted_is_still_read(kind: Any) -> None:
 
     assert shape.count_keys is None
     assert not isinstance(read_body(shape, b'{"a": 1}' if kind is Loose else b'{"1": 2}'), Problem)
+
+
+def test_the_title_of_an_app_is_no_markup() -> None:
+    app = Flask("x")
+    setup_api_documentation(app, title="<script>alert(1)</script>")
+
+    pages = [app.test_client().get(f"/api/{name}").data for name in ("docs", "redoc", "asyncapi")]
+
+    assert not any(b"<script>alert" in page for page in pages)
 
 
 def test_a_shape_shows_its_type() -> None:
@@ -160,6 +176,22 @@ def test_media_without_a_type_and_odd_statuses_are_written() -> None:
 
     assert list(found["200"]["content"]) == ["text/csv"]
     assert found["299"] == {"description": "Status 299"}
+
+
+def test_a_checked_view_may_answer_text() -> None:
+    app = Flask("x")
+    app.add_url_rule("/", "text", documented(media="text/plain")(validated(response=None)(lambda: "")))
+
+    found = setup_api_documentation(app).openapi()["paths"]["/"]["get"]["responses"]
+
+    assert found == {"200": {"description": "OK", "content": {"text/plain": {"schema": {}}}}}
+
+
+def test_labelled_alternatives_are_as_strict_as_others() -> None:
+    shape = Shape(Annotated[Small, Tag("small")] | Annotated[int, Tag("number")])
+
+    assert read_body(shape, b'{"a": 2}') == Small(a=2)
+    assert isinstance(read_body(shape, b'{"a": 2, "b": 3}'), Problem)
 
 
 def test_options_are_refused_at_once() -> None:
