@@ -18,7 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
     "experiments": ("quadra_matrix.experiments.cli:experiments", "Create, start, stop and read A/B experiments."),
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
-    "models": ("quadra_matrix.service.models.cli:models", "List and show published models; move an alias."),
+    "models": (
+        "quadra_matrix.service.models.cli:models",
+        "List and show published models; point an alias at a version.",
+    ),
     "predict": ("quadra_matrix.service.models.cli:predict", "Ask a model of the running service about rows."),
     "jobs": ("quadra_matrix.service.jobs.cli:jobs", "List, show, follow and cancel training jobs."),
     "serve": ("quadra_matrix.service.jobs.cli:serve", "Run the ready service."),

@@ -73,9 +73,14 @@ def test_models_are_listed_and_shown(quadra: Quadra) -> None:
     assert json.loads(quadra("models", "show", "cancer", "--json").stdout)["name"] == "cancer"
 
 
-def test_an_alias_is_moved(quadra: Quadra) -> None:
-    moved = quadra("models", "alias", "cancer", "shadow", "2")
-    as_json = quadra("models", "alias", "cancer", "shadow", "1", "--json")
+def test_an_alias_is_moved(shop: Shop) -> None:
+    shop.train()
+    shop.train()
+    with listening(app_over(shop)) as port:
+        address = ["--url", f"http://127.0.0.1:{port}"]
+        moved = CliRunner().invoke(main, ["models", "alias", "cancer", "shadow", "2", *address])
+        as_json = CliRunner().invoke(main, ["models", "alias", "cancer", "shadow", "1", "--json", *address])
 
     assert moved.stderr == "shadow of cancer is version 2\n"
     assert json.loads(as_json.stdout)["version"] == 1
+    assert shop.another_process().find("cancer", alias="shadow").version == 1

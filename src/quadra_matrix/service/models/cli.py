@@ -29,7 +29,9 @@ def predict(
     url: str,
     as_json: bool,
 ) -> None:
-    """Predict ROWS: a JSON list of lists in the order of the model's features, or of records by their names.
+    """Ask a model of the running service about rows.
+
+    ROWS is a JSON list of lists in the order of the model's features, or of records by their names.
 
     Example: quadra predict '[[5.1, 3.5, 1.4, 0.2]]' --model iris
     """
