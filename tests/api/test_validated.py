@@ -443,3 +443,44 @@ def test_json_of_plain_views_carries_no_nan() -> None:
     app.get("/")(lambda: {"a": math.nan, "b": [math.inf, (1.0,)]})
 
     assert app.test_client().get("/").json == {"a": None, "b": [None, [1.0]]}
+
+
+class NamedLikeSchemaKeys(BaseModel):
+    type: str
+    default: float
+    cls: Point
+    metadata: list[Any]
+
+
+class NamedLikeSchemaKeysToo(TypedDict):
+    type: str
+    expected: float
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (
+            NamedLikeSchemaKeys,
+            b'{"type": "a", "default": 1.5, "cls": {"x": 1, "y": 2}, "metadata": [1]}',
+            [
+                b'{"type": "a", "default": "1.5", "cls": {"x": 1, "y": 2}, "metadata": [1]}',
+                b'{"type": "a", "default": 1e999, "cls": {"x": 1, "y": 2}, "metadata": [1]}',
+                b'{"type": "a", "default": 1.5, "cls": {"x": 1, "y": 2, "z": 3}, "metadata": [1]}',
+                b'{"type": "a", "default": 1.5, "cls": {"x": 1, "y": 2}, "metadata": [1e999]}',
+            ],
+        ),
+        (NamedLikeSchemaKeysToo, b'{"type": "a", "expected": 1.5}', [b'{"type": "a", "expected": "1.5"}']),
+    ],
+)
+def test_fields_may_be_named_like_the_keys_of_a_schema(kind: Any, good: bytes, bad: list[bytes]) -> None:
+    app = Flask(__name__)
+    setup_problem_errors(app)
+    app.post("/", endpoint="view")(validated(body=kind, response=None)(lambda body: {"ok": True}))
+    client = app.test_client()
+
+    def status(body: bytes) -> int:
+        return client.post("/", data=body, content_type="application/json").status_code
+
+    assert status(good) == 200
+    assert all(status(body) in {400, 422} for body in bad)

@@ -26,6 +26,8 @@ _SEQUENCES = frozenset({"list", "set", "frozenset", "tuple"})
 _ANYTHING = frozenset({"any", "json", "is-instance", "function-plain"})
 _OPAQUE = frozenset({"default", "metadata", "expected", "cls", "serialization"})
 """Keys of a core schema that hold values, not schemas."""
+_NAMED = frozenset({"fields", "choices"})
+"""Keys that hold schemas by names of the author's, which may be any of the words above."""
 
 
 class Shape:
@@ -111,7 +113,7 @@ def _tighten(node: Any, purpose: Purpose) -> Any:
         return tuple(_tighten(item, purpose) for item in node)
     if not isinstance(node, dict):
         return node
-    copy = {key: value if key in _OPAQUE else _tighten(value, purpose) for key, value in node.items()}
+    copy = {key: _tighten_below(key, value, purpose) for key, value in node.items()}
     kind = copy.get("type")
     if kind in _OBJECTS:
         copy["config"] = _config_of(copy, purpose)
@@ -124,6 +126,15 @@ def _tighten(node: Any, purpose: Purpose) -> Any:
     elif kind in _SEQUENCES and purpose == "brief":
         copy["fail_fast"] = True
     return copy
+
+
+def _tighten_below(key: str, value: Any, purpose: Purpose) -> Any:
+    """Return what stands under one key of a node, tightened."""
+    if key in _OPAQUE:
+        return value
+    if key in _NAMED and isinstance(value, dict):
+        return {name: _tighten(schema, purpose) for name, schema in value.items()}
+    return _tighten(value, purpose)
 
 
 def _config_of(node: dict[str, Any], purpose: Purpose) -> dict[str, Any]:
@@ -145,5 +156,10 @@ def _holds_anything(node: Any) -> bool:
         return any(map(_holds_anything, node))
     if not isinstance(node, dict):
         return False
-    below = (value for key, value in node.items() if key not in _OPAQUE)
-    return node.get("type") in _ANYTHING or any(map(_holds_anything, below))
+    if node.get("type") in _ANYTHING:
+        return True
+    for key, value in node.items():
+        named = key in _NAMED and isinstance(value, dict)
+        if key not in _OPAQUE and _holds_anything(list(value.values()) if named else value):
+            return True
+    return False
