@@ -11,12 +11,15 @@ from functools import partial
 
 from flask import Flask
 
-from quadra_matrix.api.flask import setup_problem_errors
+from quadra_matrix import __version__
+from quadra_matrix.api.asyncapi import Channel
+from quadra_matrix.api.flask import setup_api_documentation, setup_problem_errors
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.service import checks
 from quadra_matrix.service.health import Check, State, examine
 from quadra_matrix.service.jobs.__main__ import last_beat
+from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.models.datasets import Datasets
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.models.registry import Registry
@@ -37,6 +40,9 @@ log = logging.getLogger(__name__)
 
 STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, TablesMissing: 503, **train.STATUSES}
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
+
+CHANNELS = (Channel("/ws", sends=(WebSocketMessage,), summary="What happens to jobs, on the hub's own port."),)
+"""WebSockets of the service, for its documentation."""
 
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
@@ -108,6 +114,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         ),
     ):
         app.register_blueprint(routes)
+    setup_api_documentation(app, title="Quadra Matrix", version=__version__, channels=CHANNELS)
     return app
 
 

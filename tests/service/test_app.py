@@ -1,0 +1,95 @@
+"""The assembled service: every route is documented, every error is a problem, nothing leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from quadra_matrix.service.app import create_app
+from quadra_matrix.service.settings import Settings
+from quadra_matrix.storage.migrations import upgrade
+from quadra_matrix.storage.sql import Database
+
+PATHS = {
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/api/train",
+    "/api/train/{job}",
+    "/api/train/{job}/cancel",
+    "/api/datasets",
+    "/api/datasets/{id}",
+    "/api/models",
+    "/api/models/{model}",
+    "/api/models/{model}/versions/{version}",
+    "/api/models/{model}/aliases/{alias}",
+    "/api/predict",
+}
+SCHEMAS = {
+    "TrainingRequest",
+    "InferenceRequest",
+    "InferenceResponse",
+    "HealthCheckResponse",
+    "ErrorResponse",
+}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlaskClient:
+    settings = Settings(data_dir=tmp_path)
+    database = Database(settings.database_url)
+    upgrade(database)
+    database.close()
+    return create_app(settings).test_client()
+
+
+@pytest.mark.parametrize("address", ["/api/openapi.json", "/api/openapi-3.1.json"])
+def test_every_route_is_in_a_valid_document(client: FlaskClient, address: str) -> None:
+    document = client.get(address).json
+
+    validate(document)
+    assert set(document["paths"]) >= PATHS
+    assert set(document["components"]["schemas"]) >= SCHEMAS
+
+
+def test_the_messages_of_the_hub_are_documented(client: FlaskClient) -> None:
+    document = client.get("/api/asyncapi.json").json
+
+    assert document["channels"]["ws"]["address"] == "/ws"
+    assert "WebSocketMessage" in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/nowhere", None, 404),
+        ("DELETE", "/health", None, 405),
+        ("POST", "/api/predict", b"{", 400),
+        ("POST", "/api/predict", b'{"rows": [[NaN]]}', 400),
+        ("POST", "/api/predict", b'{"rows": [[1]], "more": 1}', 422),
+        ("POST", "/api/predict", b'{"rows": [[1]]}', 404),
+        ("POST", "/api/train", b'{"model": "x"}', 422),
+        ("GET", "/api/train/00000000000000000000000000000000", None, 404),
+        ("GET", "/api/datasets/none", None, 422),
+        ("GET", "/v2/models/none", None, 404),
+    ],
+)
+def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, body: bytes | None, status: int) -> None:
+    answer = client.open(path, method=method, data=body, content_type="application/json" if body else None)
+
+    assert answer.content_type == "application/problem+json"
+    assert {"title", "status", "instance", "trace_id"} <= set(answer.json)
+    assert (answer.status_code, answer.json["instance"]) == (status, path)
+
+
+def test_a_database_that_is_away_is_a_503_for_every_route(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url="postgresql://me:hunter2@127.0.0.1:1/name")
+
+    answer = create_app(settings).test_client().get("/api/train")
+
+    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+    assert "hunter2" not in answer.text
