@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,9 +18,11 @@ from bench.peeking import (
     mean_stop,
     methods_of,
     plain,
+    randomised,
     sigma_of,
     watch,
 )
+from quadra_matrix.stats.power import ANY_TIME, GROUP_SEQUENTIAL
 from quadra_matrix.stats.sequential import groups
 
 TESTS = 250
@@ -43,12 +47,20 @@ def test_the_plain_z_test_would_fail_this_test() -> None:
 
 def test_a_group_sequential_test_keeps_its_power_and_stops_early() -> None:
     cell = effect_cells()[1]
-    fewer_looks = Cell(cell.name, cell.rate, cell.share, lift=cell.lift, users=cell.users, looks=50)
 
-    (row,) = watch(fewer_looks, {"group-sequential": group_sequential}, TESTS)
+    (row,) = watch(replace(cell, looks=50), {"group-sequential": group_sequential}, TESTS)
 
     assert row.share >= 0.75
     assert mean_stop(row) <= 0.82
+
+
+def test_without_a_plan_the_same_power_takes_the_users_that_planning_says() -> None:
+    cell = effect_cells()[1]
+    users = round(cell.users * ANY_TIME / GROUP_SEQUENTIAL)
+
+    (row,) = watch(replace(cell, users=users, looks=50), {"randomisation": randomised}, TESTS)
+
+    assert row.share == pytest.approx(0.8, abs=0.08)
 
 
 @pytest.mark.parametrize("sigma", [None, 1.5], ids=["rate", "revenue"])
