@@ -33,7 +33,6 @@ class Question:
 
     def __post_init__(self) -> None:
         require(0 < self.alpha < self.power < 1, "power", self.power, f"above alpha ({self.alpha}) and below 1")
-        require(self.alpha > 0, "alpha", self.alpha, "above 0")
         require(0 < self.share < 1, "share", self.share, "between 0 and 1")
         require(self.inflation >= 1, "inflation", self.inflation, "at least 1")
 
