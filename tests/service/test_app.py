@@ -12,6 +12,7 @@ from quadra_matrix.service.app import create_app
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.migrations import upgrade
 from quadra_matrix.storage.sql import Database
+from tests.services.process import free_port
 
 PATHS = {
     "/health",
@@ -28,6 +29,8 @@ PATHS = {
     "/api/models/{model}/versions/{version}",
     "/api/models/{model}/aliases/{alias}",
     "/api/predict",
+    "/admin/circuit-breakers",
+    "/admin/circuit-breakers/{name}",
 }
 SCHEMAS = {
     "TrainingRequest",
@@ -40,7 +43,10 @@ SCHEMAS = {
 
 @pytest.fixture
 def client(tmp_path: Path) -> FlaskClient:
-    settings = Settings(data_dir=tmp_path)
+    return client_of(Settings(data_dir=tmp_path))
+
+
+def client_of(settings: Settings) -> FlaskClient:
     database = Database(settings.database_url)
     upgrade(database)
     database.close()
@@ -93,3 +99,17 @@ def test_a_database_that_is_away_is_a_503_for_every_route(tmp_path: Path) -> Non
 
     assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
     assert "hunter2" not in answer.text
+
+
+def test_a_redis_that_is_away_is_asked_less_often_and_operators_see_why(tmp_path: Path) -> None:
+    client = client_of(Settings(data_dir=tmp_path, redis_url=f"redis://127.0.0.1:{free_port()}/0"))
+
+    for _ in range(3):
+        assert client.get("/health").get_json()["checks"]["redis"]["state"] == "failed"
+    circuits = client.get("/admin/circuit-breakers").get_json()["circuit_breakers"]
+
+    assert [(circuit["name"], circuit["state"]) for circuit in circuits] == [("redis", "open")]
+
+
+def test_only_this_machine_sees_the_circuits(client: FlaskClient) -> None:
+    assert client.get("/admin/circuit-breakers", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403

@@ -14,6 +14,9 @@ from flask import Flask
 from quadra_matrix import __version__
 from quadra_matrix.api.asyncapi import Channel
 from quadra_matrix.api.flask import setup_api_documentation, setup_problem_errors
+from quadra_matrix.breaker import CircuitBreaker
+from quadra_matrix.breaker.flask import setup_circuit_breakers
+from quadra_matrix.breaker.registry import Registry as Circuits
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.service import checks
@@ -71,6 +74,8 @@ class Parts:
     """Checks of the parts that requests need."""
     watched: Mapping[str, Check]
     """Checks of the parts that requests do without."""
+    circuits: Circuits
+    """The breakers around other servers. Each worker has its own."""
 
 
 def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
@@ -88,10 +93,13 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         "model": checks.warm(partial(inference.model, settings.default_model)),
     }
     watched = {"jobs": checks.beats(partial(last_beat, settings.data_dir), clock)}
+    circuits = Circuits()
     if settings.redis_url:
-        watched["redis"] = checks.answers(_redis_ping(settings.redis_url, built))
+        # A Redis that hangs would hold every probe of /health for its whole time-out.
+        breaker = CircuitBreaker("redis", failure_threshold=3, recovery_timeout=10.0, registry=circuits)
+        watched["redis"] = checks.answers(breaker(_redis_ping(settings.redis_url, built)))
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
-    return Parts(jobs, datasets, registry, inference, metrics, needed, watched)
+    return Parts(jobs, datasets, registry, inference, metrics, needed, watched, circuits)
 
 
 def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
@@ -114,6 +122,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         ),
     ):
         app.register_blueprint(routes)
+    setup_circuit_breakers(app, parts.circuits)
     setup_api_documentation(app, title="Quadra Matrix", version=__version__, channels=CHANNELS)
     return app
 

@@ -1,0 +1,22 @@
+"""The shop window: every feature a Flask application can get with one call.
+
+Each name is the feature's own; this module adds nothing. It needs Flask and pydantic only: a call that needs an extra
+says which.
+"""
+
+from quadra_matrix.api.flask import documented, setup_api_documentation, setup_problem_errors, validated
+from quadra_matrix.breaker import CircuitBreaker, circuit_breaker
+from quadra_matrix.breaker.flask import setup_circuit_breakers
+from quadra_matrix.experiments.flask import ab_test, setup_experiments
+
+__all__ = [
+    "CircuitBreaker",
+    "ab_test",
+    "circuit_breaker",
+    "documented",
+    "setup_api_documentation",
+    "setup_circuit_breakers",
+    "setup_experiments",
+    "setup_problem_errors",
+    "validated",
+]
