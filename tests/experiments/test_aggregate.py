@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from quadra_matrix.errors import InvalidValue
 from quadra_matrix.experiments.aggregate import Dialect, Part, Question, Row, aggregate_sql, literal, row, totals_sql
-from quadra_matrix.experiments.definition import Kind
+from quadra_matrix.experiments.analysis import analyse
+from quadra_matrix.experiments.definition import Definition, Kind, Phase, Status, Variant
 from quadra_matrix.experiments.log import Conversion
+from quadra_matrix.experiments.results import Verdict
 from quadra_matrix.experiments.warehouse import DbApiWarehouse, IbisWarehouse, Warehouse
 from tests.experiments.events import (
     Seen,
@@ -211,3 +214,30 @@ def test_a_row_reads_what_the_engines_give() -> None:
 
     assert row(values).x == 1.5
     assert row(values).variant == ""
+
+
+def test_an_experiment_reads_its_looks_from_several_phases(tmp_path: Path) -> None:
+    """Differences are taken within each phase; pooled, the changed split alone would look like an effect."""
+    chance, exposures, conversions = random.Random(2), [], []
+    for number in range(6000):
+        late = number >= 3000
+        treated = chance.random() < (0.9 if late else 0.1)
+        converts = chance.random() < (0.25 if late else 0.05)
+        exposures.append(Seen(DAY * (2 if late else 0), f"u{number}", "treatment" if treated else "control", 1 + late))
+        if converts:
+            conversions.append(convert(DAY * (2 if late else 0) + 1, f"c{number}", f"u{number}", phase=1 + late))
+    definition = Definition(
+        "exp",
+        (Variant("control"), Variant("treatment")),
+        status=Status.RUNNING,
+        phases=(Phase(1, (0.9, 0.1), 0.0), Phase(2, (0.1, 0.9), DAY)),
+    )
+
+    results = analyse(definition, in_sqlite(tmp_path, exposures, conversions), 9 * DAY)
+
+    pooled = [variant.conversion_rate or 0.0 for variant in results.variants]
+    assert results.sample_ratio.ok
+    assert pooled[1] > 1.5 * pooled[0]
+    assert abs(results.metrics[0].z_score or 9) < 3
+    assert results.decision.verdict is Verdict.UNDECIDED
+    assert results.metrics[0].always_valid_ratio is None

@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from hashlib import blake2b
 
 from quadra_matrix.errors import require
@@ -67,6 +66,8 @@ def split(weights: Sequence[float], coverage: float = 1.0) -> Split:
     require(len(weights) > 0, "weights", weights, "at least one number")
     require(all(0 <= weight < float("inf") for weight in weights), "weights", weights, "numbers of 0 or more")
     require(0 <= coverage <= 1, "coverage", coverage, "between 0 and 1")
+    from fractions import Fraction  # brings decimal: 8 ms that an import of the package need not take
+
     total = sum(map(Fraction, weights), Fraction(0))
     require(total > 0, "weights", weights, "above 0 in sum")
     edges: list[bytes] = []
@@ -81,6 +82,8 @@ def split(weights: Sequence[float], coverage: float = 1.0) -> Split:
 def gate(start: float, end: float) -> Split:
     """Return a split with one arm: the share of the ring from ``start`` to ``end``, both 0 to 1."""
     require(0 <= start <= end <= 1, "range", (start, end), "0 <= start <= end <= 1")
+    from fractions import Fraction
+
     return Split((_edge(int(Fraction(start) * RING)), _edge(int(Fraction(end) * RING))))
 
 

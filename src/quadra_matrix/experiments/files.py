@@ -7,14 +7,17 @@ import fcntl
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import ExperimentConflict
 from quadra_matrix.experiments.definition import Definition
 from quadra_matrix.experiments.ports import Changes
 from quadra_matrix.experiments.segments import SegmentFolder
-from quadra_matrix.experiments.warehouse import DuckDBWarehouse
 from quadra_matrix.experiments.wire import from_json, to_json
+
+if TYPE_CHECKING:
+    from quadra_matrix.experiments.warehouse import DuckDBWarehouse
 
 
 class FileStore:
@@ -61,4 +64,6 @@ class FileStore:
 
     def warehouse(self) -> DuckDBWarehouse:
         """Return the place where the aggregate runs."""
+        from quadra_matrix.experiments.warehouse import DuckDBWarehouse
+
         return DuckDBWarehouse.of_log(self._folder)

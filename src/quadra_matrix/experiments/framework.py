@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import ExperimentConflict, InvalidValue, UnknownExperiment, require
 from quadra_matrix.events import ExperimentChanged, ExperimentDecided, Hook, ignore
-from quadra_matrix.experiments.aggregate import MICRO, exposed_sql
 from quadra_matrix.experiments.assign import split
 from quadra_matrix.experiments.definition import CONVERSION, VALUE, AutoStop, Definition, Share, Status, is_number
 from quadra_matrix.experiments.experiment import Experiment
@@ -267,6 +266,8 @@ class ABTestingFramework:
         phase = definition.phase
         if phase is None or phase.number == 1 or definition.status is not Status.RUNNING:
             return {}
+        from quadra_matrix.experiments.aggregate import MICRO, exposed_sql
+
         rows = self._store.warehouse()
         place, arms = placer_of(definition), split(definition.weights)
         names = [variant.name for variant in definition.variants]
@@ -307,7 +308,7 @@ class ABTestingFramework:
         if definition.status in {Status.DRAFT, Status.COMPLETED}:
             return
         arm = variant or live.variant_of(unit or "")
-        at, phase, which = self._now(), len(definition.phases), event_id or secrets.token_hex(12)
+        at, phase, which = self._now(), len(definition.phases), event_id or os.urandom(12).hex()
         self._log.convert(
             [Conversion(at, which, name, phase, arm, unit, metric, value) for metric, value in values.items()]
         )

@@ -1,4 +1,7 @@
-"""The operators of targeting rules: each turns its operand into a test of a value. Pure."""
+"""The operators of targeting rules: each turns its operand into a test of a value. Pure.
+
+``patterns`` and ``semver`` are imported on use: their own expressions take 6 ms to compile.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from functools import partial
 from typing import Any
 
 from quadra_matrix.errors import InvalidValue, require
-from quadra_matrix.experiments.patterns import LONGEST_TEXT, compile_pattern
-from quadra_matrix.experiments.semver import compile_range, parse_version
 
 MOST_MEMBERS = 10_000
 """Values that a list in a rule may hold."""
@@ -115,6 +116,8 @@ def _between(operand: object, path: str) -> Test:
 def _regex(operand: object, path: str) -> Test:
     if not isinstance(operand, str):
         raise InvalidValue(path, operand, "a regular expression")
+    from quadra_matrix.experiments.patterns import LONGEST_TEXT, compile_pattern
+
     search = compile_pattern(operand, path).search
     return Test(TEXT, lambda value: len(value) <= LONGEST_TEXT and search(value) is not None)
 
@@ -129,6 +132,8 @@ def _contains(operand: object, path: str) -> Test:
 def _semver(operand: object, path: str) -> Test:
     if not isinstance(operand, str):
         raise InvalidValue(path, operand, "a version range such as '>=1.2.0 <2.0.0'")
+    from quadra_matrix.experiments.semver import compile_range, parse_version
+
     within = compile_range(operand, path)
 
     def holds(value: str) -> bool:

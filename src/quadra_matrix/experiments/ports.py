@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from quadra_matrix.experiments.definition import Definition
 from quadra_matrix.experiments.log import Sink
-from quadra_matrix.experiments.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from quadra_matrix.experiments.warehouse import Warehouse
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,7 +104,7 @@ class _Segment:
     def _begin(self) -> None:
         """Open a new file and make its name durable."""
         self.close()
-        name = f"{int(self._clock.now() * 1e6):017d}-{secrets.token_hex(6)}.tsv"
+        name = f"{int(self._clock.now() * 1e6):017d}-{os.urandom(6).hex()}.tsv"
         self._file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
         folder = os.open(self._folder, os.O_RDONLY)
         try:

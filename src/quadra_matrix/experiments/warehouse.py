@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +83,8 @@ class DuckDBWarehouse:
             import duckdb
         except ImportError as missing:
             raise MissingExtra("duckdb", "experiments") from missing
+        import tempfile
+
         settings: dict[str, str | bool | int | float | list[str]] = {
             "threads": self._threads,
             "memory_limit": MEMORY,
