@@ -143,11 +143,6 @@ def _semver(operand: object, path: str) -> Test:
     return Test(TEXT, holds)
 
 
-def _never(operand: object, path: str) -> Test:
-    """Stand in the table for ``exists``, which asks about the attribute and not about its value."""
-    raise InvalidValue(path, operand, "compiled by targeting")
-
-
 OPERATORS: Mapping[object, Operator] = {
     "eq": _equals,
     "ne": _differs,
@@ -158,9 +153,8 @@ OPERATORS: Mapping[object, Operator] = {
     "lt": _ordered(operator.gt),
     "lte": _ordered(operator.ge),
     "between": _between,
-    "exists": _never,
     "regex": _regex,
     "contains": _contains,
     "semver": _semver,
 }
-"""Name in a rule -> how to compile it."""
+"""Name in a rule -> how to compile it. ``exists`` is not here: it asks about the attribute, not about its value."""

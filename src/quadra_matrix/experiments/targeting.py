@@ -65,10 +65,10 @@ def _rule(name: str, condition: object, path: str, depth: int) -> list[Check]:
 
 def _attribute(name: str, operator: object, operand: object, path: str) -> Check:
     """Compile one operator on one attribute."""
-    if operator not in OPERATORS:
-        raise InvalidValue(path, operator, f"one of {', '.join(map(str, OPERATORS))}")
     if operator == "exists":
         return _exists(name, operand, path)
+    if operator not in OPERATORS:
+        raise InvalidValue(path, operator, f"one of exists, {', '.join(map(str, OPERATORS))}")
     test = OPERATORS[operator](operand, path)
     return _tested(name, test, Refusal(f"{name} fails {operator} {operand!r}"))
 
