@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.api.hostile import HOSTILE
 from tests.api.test_validated import app_with_routes
 from tests.services.process import accepts, free_port, running
 
-MEGABYTE = 1_048_000
-HOSTILE = {
-    "deep": b"[" * 100_000,
-    "deeper": b'{"a":' * 150_000,
-    "5000 digits": b'{"features": [], "count": ' + b"1" * 5000 + b"}",
-    "a million digits": b'{"features": [], "count": ' + b"1" * MEGABYTE + b"}",
-    "NaN": b'{"features": [NaN]}',
-    "a quarter million NaN": b'{"features": [' + b"NaN," * (MEGABYTE // 4 - 9) + b"1]}",
-    "1e999": b'{"features": [1e999]}',
-    "surrogate": b'{"features": [], "label": "\\ud800"}',
-    "NUL": b'{"features": [], "label": "\\u0000"}',
-    "very many errors": b'{"features": [' + b'"",' * (MEGABYTE // 3 - 9) + b"1]}",
-    "very many unknown keys": json.dumps({str(n): 1 for n in range(80_000)}).encode(),
-    "very many repeated keys": b'{"features": [],' + b'"a":1,' * (MEGABYTE // 6 - 9) + b'"a":1}',
-    "very many empty lists": b"[" + b"[]," * (MEGABYTE // 3 - 9) + b"1]",
-}
-SLOWEST = {"very many unknown keys": 0.4, "very many empty lists": 1.0}
-"""Seconds of processor time for a megabyte whose every byte was chosen to cost; all others have 0.1."""
-
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_body_is_refused_in_a_tenth_of_a_second(name: str) -> None:
-    client = app_with_routes().test_client()
-    client.post("/sum", json={"features": []})
-
-    began = time.process_time()
-    answer = client.post("/sum", data=HOSTILE[name], content_type="application/json")
-    spent = time.process_time() - began
+def test_a_hostile_body_is_refused_with_a_short_problem(name: str) -> None:
+    answer = app_with_routes().test_client().post("/sum", data=HOSTILE[name], content_type="application/json")
 
     assert 400 <= answer.status_code < 500
     assert answer.content_type == "application/problem+json"
     assert len(answer.data) < 50_000
-    assert spent < SLOWEST.get(name, 0.1)
 
 
 @pytest.fixture(scope="module")
