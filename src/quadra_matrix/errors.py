@@ -38,6 +38,22 @@ QuadraError
 ├── CircuitConflict         the same circuit name was asked for with other options
 ├── CircuitUnknown          no circuit has that name
 └── SharedStateLost         the store of a fleet's circuits did not answer
+└── DeliveryError           a rollout could not do what was asked
+    ├── RolloutRefused      the request does not fit the rollout; nothing was touched
+    │   └── RolloutActive   somebody else's rollout is under way; names holder and age
+    ├── LeaseLost           somebody else took the rollout over
+    ├── RolloutStuck        a person must look; traffic stays where it is
+    ├── StartRefused        a version could not be started
+    ├── CheckFailed         a smoke test did not hold
+    ├── HookFailed          a hook beside a step failed
+    ├── EvidenceMissing     no counters could be read
+    ├── TrafficUnknown      the traffic layer does not say where requests go
+    ├── TrafficChanged      the route was changed since it was read
+    ├── TrafficRefused      the traffic layer refused a route
+    ├── ProxyUnavailable    there is no proxy program that runs here
+    ├── StateChanged        the record was changed since it was read
+    ├── StateUnreadable     the record cannot be read
+    └── StateUnwritable     the record cannot be stored; the old one stays
 
 Each feature adds its branch here. Errors carry their facts as attributes.
 """
@@ -381,6 +397,119 @@ class EventsNotDurable(QuadraError):
     def __init__(self, waiting: int, reason: str) -> None:
         super().__init__(f"{waiting} events are not durable yet: {reason}")
         self.waiting, self.reason = waiting, reason
+
+
+class DeliveryError(QuadraError):
+    """A rollout could not do what was asked."""
+
+
+class RolloutRefused(DeliveryError):
+    """The request does not fit the rollout; nothing was touched."""
+
+
+class RolloutActive(RolloutRefused):
+    """A rollout is under way, held by ``holder`` for ``age`` seconds."""
+
+    def __init__(self, what: str, holder: str, age: float) -> None:
+        advice = "continue it with resume or end it with rollback"
+        super().__init__(f"{what} is under way, held by {holder} for {age:.0f} s; {advice}")
+        self.what, self.holder, self.age = what, holder, age
+
+
+class LeaseLost(DeliveryError):
+    """Somebody else took the rollout over."""
+
+    def __init__(self, holder: str, *, rolled_back: bool) -> None:
+        super().__init__(f"the rollout was {'rolled back' if rolled_back else 'taken over'} by {holder}")
+        self.holder, self.rolled_back = holder, rolled_back
+
+
+class RolloutStuck(DeliveryError):
+    """A person must look; traffic stays where it is."""
+
+
+class StartRefused(DeliveryError):
+    """A version could not be started."""
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(f"{version} cannot be started: {reason}")
+        self.version, self.reason = version, reason
+
+
+class CheckFailed(DeliveryError):
+    """A smoke test did not hold."""
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(f"{check}: {reason}")
+        self.check, self.reason = check, reason
+
+
+class HookFailed(DeliveryError):
+    """A hook beside a step failed."""
+
+    def __init__(self, hook: str, reason: str) -> None:
+        super().__init__(f"{hook}: {reason}")
+        self.hook, self.reason = hook, reason
+
+
+class EvidenceMissing(DeliveryError):
+    """No counters could be read."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"no counters from {source}: {reason}")
+        self.source, self.reason = source, reason
+
+
+class TrafficUnknown(DeliveryError):
+    """The traffic layer does not say where requests go."""
+
+    def __init__(self, layer: str, reason: str) -> None:
+        super().__init__(f"{layer} does not say where requests go: {reason}")
+        self.layer, self.reason = layer, reason
+
+
+class TrafficChanged(DeliveryError):
+    """The route was changed since it was read."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"the route was changed: revision {found} is in force, not {expected}")
+        self.expected, self.found = expected, found
+
+
+class TrafficRefused(DeliveryError):
+    """The traffic layer refused a route; the old one stays."""
+
+    def __init__(self, layer: str, reason: str) -> None:
+        super().__init__(f"{layer} refused the route: {reason}")
+        self.layer, self.reason = layer, reason
+
+
+class ProxyUnavailable(DeliveryError):
+    """There is no proxy program that runs here."""
+
+
+class StateChanged(DeliveryError):
+    """The record was changed since it was read."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"{place} was changed by somebody else")
+        self.place = place
+
+
+class StateUnreadable(DeliveryError):
+    """The record cannot be read."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place} cannot be read: {reason}")
+        self.place, self.reason = place, reason
+
+
+class StateUnwritable(DeliveryError):
+    """The record cannot be stored; the old one stays."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place} cannot be written: {reason}")
+        self.place, self.reason = place, reason
 
 
 def require(holds: bool, field: str, value: object, rule: str) -> None:

@@ -27,6 +27,32 @@ class ResponseBroke(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficShifted(Event):
+    """A version was given another share of the requests."""
+
+    rollout: str
+    version: str
+    asked: float
+    """Percent."""
+    share: float
+    """Percent that the traffic layer reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutMoved(Event):
+    """A rollout entered a phase."""
+
+    rollout: str
+    rollout_kind: str
+    stable: str
+    candidate: str
+    phase: str
+    step: int
+    because: str
+    """Why it turned back or is held; empty on the way forward."""
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitOpened(Event):
     """A breaker stopped letting calls through."""
 
