@@ -13,10 +13,11 @@ SRC = Path(__file__).parents[2] / "src" / "quadra_matrix"
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage/migrations/*", "storage/sql/*"),
-    "click": ("cli.py", "*/cli.py", "terminal.py"),
+    "click": ("cli.py", "*/cli.py", "*/cli/*", "terminal.py"),
     "dask": ("service/jobs/dask.py",),
     "distributed": ("service/jobs/dask.py",),
     "duckdb": ("experiments/warehouse.py", "service/models/duckdb.py"),
+    "envoy": ("delivery/envoy.py",),
     "flask": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
     "msgspec": ("api/msgspec.py",),
     "granian": ("service/*",),
@@ -35,14 +36,15 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "threadpoolctl": ("service/models/sklearn/*",),
     "sqlglot": ("experiments/warehouse.py",),
     "time": ("clock.py",),
-    "rich": ("*/cli.py",),
+    "rich": ("*/cli.py", "*/display.py"),
     "websockets": ("service/jobs/follow.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
+    "yaml": ("delivery/planfile.py",),
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""
 
 READS_ENVIRONMENT = ("service/settings.py",)
-PRINTS = ("cli.py", "*/cli.py", "terminal.py")
+PRINTS = ("cli.py", "*/cli.py", "*/cli/*", "terminal.py")
 
 FILES = sorted(SRC.rglob("*.py"))
 
