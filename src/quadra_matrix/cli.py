@@ -15,6 +15,14 @@ from quadra_matrix.terminal import Exit, fail
 COMMANDS: dict[str, tuple[str, str]] = {
     "breakers": ("quadra_matrix.breaker.cli:breakers", "List, open, close and reset circuit breakers."),
     "api": ("quadra_matrix.api.cli:api", "Write, check and compare the documents of an API."),
+    "bluegreen": (
+        "quadra_matrix.delivery.cli.bluegreen:bluegreen",
+        "Switch all traffic to a new version, and back at once.",
+    ),
+    "canary": (
+        "quadra_matrix.delivery.cli.canary:canary",
+        "Give a new version traffic step by step; back if it is worse.",
+    ),
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
     "experiments": ("quadra_matrix.experiments.cli:experiments", "Create, start, stop and read A/B experiments."),
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date, and check that it is."),
@@ -26,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("quadra_matrix.service.jobs.cli:jobs", "List, show, follow and cancel training jobs."),
     "serve": ("quadra_matrix.service.jobs.cli:serve", "Run the ready service."),
     "train": ("quadra_matrix.service.jobs.cli:train", "Train a model on the running service."),
+    "local": ("quadra_matrix.delivery.cli.local:local", "Run versions behind a proxy on this machine."),
 }
 """Command name -> (module:attribute, help line). The help line stands here so that ``--help`` imports no feature."""
 

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
@@ -14,6 +15,7 @@ from quadra_matrix.events import ExperimentChanged, ExperimentDecided, Hook, ign
 from quadra_matrix.experiments.assign import split
 from quadra_matrix.experiments.definition import CONVERSION, VALUE, AutoStop, Definition, Share, Status, is_number
 from quadra_matrix.experiments.experiment import Experiment
+from quadra_matrix.experiments.files import FileStore
 from quadra_matrix.experiments.log import FLUSH_WITHIN, Conversion, EventLog
 from quadra_matrix.experiments.ports import Store
 from quadra_matrix.experiments.serve import Assignment, Kept, Rule, compile_serving, placer_of
@@ -52,14 +54,14 @@ class ABTestingFramework:
 
     def __init__(
         self,
-        storage_path: str | os.PathLike[str] = "experiments",
+        storage_path: str | Path = "experiments",
         *,
         store: Store | None = None,
         clock: Clock = SYSTEM_CLOCK,
         hook: Hook = ignore,
         refresh_every: float = REFRESH_EVERY,
     ) -> None:
-        self._store: Store = store or _in_files(storage_path, clock)
+        self._store: Store = store or FileStore(Path(storage_path), clock=clock)
         self._clock, self._hook, self._refresh_every = clock, hook, refresh_every
         self._log = EventLog(self._store.sink(), clock=clock, hook=hook)
         self._live: dict[str, _Live] = {}
@@ -316,12 +318,3 @@ def _number_or_none(attributes: Mapping[str, Any] | None, name: str) -> float | 
     """Return an attribute as a number, or None where it is not one."""
     value = (attributes or NOTHING).get(name)
     return float(value) if value is not None and is_number(value) else None
-
-
-def _in_files(folder: str | os.PathLike[str], clock: Clock) -> Store:
-    """Return the embedded store; its file formats are imported on use, as another store needs none of them."""
-    from pathlib import Path
-
-    from quadra_matrix.experiments.files import FileStore
-
-    return FileStore(Path(folder), clock=clock)

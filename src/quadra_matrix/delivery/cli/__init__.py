@@ -1,0 +1,1 @@
+"""The commands ``quadra canary``, ``quadra bluegreen`` and ``quadra local``; a file each."""

@@ -1,0 +1,164 @@
+"""``quadra bluegreen``: two colours, one switch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from quadra_matrix.delivery import desk
+from quadra_matrix.delivery.bluegreen import COLOURS, inactive
+from quadra_matrix.delivery.cli.common import (
+    DeliveryGroup,
+    cwd_option,
+    end,
+    plan_of,
+    plan_option,
+    state_option,
+    until_phase,
+    watching,
+    words_argument,
+)
+from quadra_matrix.delivery.fleet import words_of
+from quadra_matrix.delivery.local import LocalTraffic, LocalWorkload
+from quadra_matrix.delivery.model import ENDED, Kind, Phase
+from quadra_matrix.delivery.outside import World
+from quadra_matrix.delivery.plan import valid_version
+from quadra_matrix.delivery.site import Site, Watch, shares
+from quadra_matrix.errors import RolloutRefused
+from quadra_matrix.terminal import is_terminal, json_option, print_json, remark
+
+
+@click.group(cls=DeliveryGroup)
+def bluegreen() -> None:
+    """Start a new version beside the old one, test it, switch all traffic at once, and back at once."""
+
+
+@bluegreen.command()
+@click.argument("version")
+@words_argument
+@state_option
+@plan_option
+@cwd_option
+@json_option
+@click.option("--auto", is_flag=True, help="Switch without asking.")
+def deploy(
+    version: str, command: tuple[str, ...], folder: Path, plan_file: Path | None, cwd: Path, as_json: bool, auto: bool
+) -> None:
+    """Start VERSION on the colour without traffic, test it, and ask whether to switch."""
+    valid_version(version)
+    plan, site = plan_of(plan_file), Site.at(folder)
+    with watching(as_json) as watch:
+        _finish_the_last(site, watch)
+        rollout = site.deploy(Kind.BLUE_GREEN, version, plan, watch, command=words_of(command, cwd))
+    if rollout.progress.phase is Phase.OFFER and (auto or _agrees(version)):
+        with watching(as_json) as watch:
+            rollout = site.order(lambda record: desk.promoted(record, version), until_phase(Phase.LIVE), watch)
+    end(rollout, as_json=as_json)
+
+
+@bluegreen.command()
+@click.argument("colour", required=False)
+@state_option
+@plan_option
+@json_option
+def switch(colour: str | None, folder: Path, plan_file: Path | None, as_json: bool) -> None:
+    """Give COLOUR, or the one without traffic, all of it."""
+    site = Site.at(folder)
+    record, serving = site.state.read().record, site.serving()
+    colour = colour or inactive(desk.colour_of(record, serving))
+    version = desk.version_of(record, colour)
+    if version == serving:
+        remark(f"{colour} ({version}) already has the traffic")
+        return
+    if not LocalWorkload(site.machine).ready(version).ready:
+        raise RolloutRefused(f"{colour} ({version}) has no ready instance")
+    with watching(as_json) as watch:
+        rollout = record.rollout
+        if rollout is not None and rollout.progress.phase is Phase.LIVE:
+            end(site.rollback(f"a person switched to {colour}", watch), as_json=as_json, wanted=Phase.ROLLED_BACK)
+            return
+        if rollout is None or rollout.progress.phase in ENDED:
+            site.deploy(Kind.BLUE_GREEN, version, plan_of(plan_file), watch)
+        moved = site.order(lambda found: desk.promoted(found, version), until_phase(Phase.LIVE), watch)
+    end(moved, as_json=as_json)
+
+
+@bluegreen.command()
+@state_option
+@json_option
+def rollback(folder: Path, as_json: bool) -> None:
+    """Give the version before the switch everything, by one change of the route."""
+    with watching(as_json) as watch:
+        rollout = Site.at(folder).rollback("a person asked", watch)
+    end(rollout, as_json=as_json, wanted=Phase.ROLLED_BACK)
+
+
+@bluegreen.command()
+@state_option
+@json_option
+def finish(folder: Path, as_json: bool) -> None:
+    """Drain and stop the colour without traffic; from then on rollback has to start it again."""
+    with watching(as_json) as watch:
+        rollout = Site.at(folder).order(desk.finished, until_phase(Phase.DONE), watch)
+    end(rollout, as_json=as_json)
+
+
+@bluegreen.command("test")
+@click.argument("colour")
+@state_option
+@plan_option
+def run_checks(colour: str, folder: Path, plan_file: Path | None) -> None:
+    """Send the plan's smoke tests straight to COLOUR."""
+    site = Site.at(folder)
+    version = desk.version_of(site.state.read().record, colour)
+    addresses = LocalWorkload(site.machine).ready(version).addresses
+    if not addresses:
+        raise RolloutRefused(f"{colour} ({version}) has no ready instance")
+    plan = plan_of(plan_file)
+    World().check(plan.checks, addresses)
+    click.echo(f"{colour} ({version}): {len(plan.checks) * len(addresses)} checks hold")
+
+
+@bluegreen.command()
+@state_option
+@json_option
+def status(folder: Path, as_json: bool) -> None:
+    """Show which colour has the traffic, as the proxy says, and what runs on both."""
+    site = Site.at(folder)
+    record, route = site.state.read().record, LocalTraffic(site.machine).read().route
+    workload = LocalWorkload(site.machine)
+    colours = {}
+    for colour in COLOURS:
+        version = record.colours.get(colour)
+        ready = workload.ready(version) if version else None
+        colours[colour] = {
+            "version": version,
+            "share": route.share(version) if version else 0.0,
+            "ready": ready.ready if ready else 0,
+            "wanted": ready.wanted if ready else 0,
+        }
+    active = next((colour for colour, one in colours.items() if one["share"] == 100), None)
+    phase = record.rollout.progress.phase if record.rollout else None
+    if as_json:
+        print_json({"active": active, "colours": colours, "phase": phase, "route": route.weights})
+        return
+    click.echo(f"Active Deployment: {active or f'none ({shares(route)})'}")
+    click.echo(f"Inactive Deployment: {inactive(active) if active else 'none'}")
+    for colour, one in colours.items():
+        click.echo(f"{colour}: {one['version'] or 'nothing'}, {one['ready']} of {one['wanted']} ready")
+
+
+def _finish_the_last(site: Site, watch: Watch) -> None:
+    """Retire the old colour of a rollout that is live: the new version takes its place."""
+    rollout = site.state.read().record.rollout
+    if rollout is not None and rollout.kind is Kind.BLUE_GREEN and rollout.progress.phase is Phase.LIVE:
+        site.order(desk.finished, until_phase(Phase.DONE), watch)
+
+
+def _agrees(version: str) -> bool:
+    """Ask whether to switch; without a terminal nobody agrees."""
+    if not is_terminal():
+        remark(f"{version} is ready; switch with: quadra bluegreen switch")
+        return False
+    return click.confirm(f"{version} is ready. Switch all traffic to it now?")
