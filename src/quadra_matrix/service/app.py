@@ -83,7 +83,11 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
     database = Database(settings.database_url)
     built.callback(database.close)
     jobs = SqlJobs(database, clock)
-    metrics = Metrics(settings.metrics_dir, (training_jobs(jobs.counts),))
+    circuits = Circuits()
+    metrics = Metrics(
+        settings.metrics_dir, (training_jobs(jobs.counts),), lambda: [breaker.snapshot() for breaker in circuits]
+    )
+    circuits.listen(metrics.hear)
     built.callback(metrics.close)
     registry = Registry(SqlModels(database), settings.models_dir, hook=metrics.hear, clock=clock)
     inference = Inference(registry, max_rows=settings.max_batch_rows, hook=metrics.hear, clock=clock)
@@ -93,7 +97,6 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         "model": checks.warm(partial(inference.model, settings.default_model)),
     }
     watched = {"jobs": checks.beats(partial(last_beat, settings.data_dir), clock)}
-    circuits = Circuits()
     if settings.redis_url:
         # A Redis that hangs would hold every probe of /health for its whole time-out.
         breaker = CircuitBreaker("redis", failure_threshold=3, recovery_timeout=10.0, registry=circuits)

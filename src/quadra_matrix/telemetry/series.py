@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from quadra_matrix import __version__
 from quadra_matrix.events import Event, Predicted
+from quadra_matrix.telemetry.circuits import Circuit, CircuitMetrics
 from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, SharedSeries, exposition
 
 State = TypeVar("State", bound=str)
@@ -21,9 +22,13 @@ UNMATCHED = "(none)"
 class Metrics:
     """What the service counts. All processes that name the same folder count together; shared between threads."""
 
-    def __init__(self, folder: Path, gauges: tuple[Gauge, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, gauges: tuple[Gauge, ...] = (), circuits: Callable[[], Iterable[Circuit]] = tuple
+    ) -> None:
+        """``circuits`` returns the breakers of this process."""
         self._series = SharedSeries(folder)
-        self._gauges = (_build_info(), *gauges)
+        self._circuits = CircuitMetrics(self._series, circuits)
+        self._gauges = (_build_info(), *gauges, *self._circuits.gauges())
         self._requests = Counter(
             self._series,
             "quadra_http_requests_total",
@@ -58,9 +63,12 @@ class Metrics:
             case Predicted(model, version, rows):
                 self._predictions.add(model, str(version))
                 self._rows.add(model, str(version), amount=rows)
+            case _:
+                self._circuits.hear(event)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the numbers of all processes in the format that ``accept`` asks for, and its content type."""
+        self._circuits.add_calls()
         return exposition(self._series, self._gauges, accept)
 
     def close(self) -> None:

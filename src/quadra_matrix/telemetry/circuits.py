@@ -1,0 +1,100 @@
+"""Circuit breakers among the metrics: state, time in it, transitions, and calls by outcome."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from quadra_matrix.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
+from quadra_matrix.telemetry.prometheus import Counter, Gauge, SharedSeries
+
+STATES = {"closed": 0.0, "open": 1.0, "half_open": 2.0}
+OUTCOMES = {
+    "success": "successes",
+    "failure": "failures",
+    "ignored": "ignored",
+    "slow": "slow",
+    "rejected": "rejected",
+    "stale": "stale",
+}
+"""Outcome -> the count of a snapshot. Slow and stale calls are also a success, a failure or ignored."""
+
+
+class Circuit(Protocol):
+    """A breaker at one moment. It has every count that ``OUTCOMES`` names besides."""
+
+    @property
+    def name(self) -> str:
+        """The breaker's name."""
+
+    @property
+    def state(self) -> str:
+        """``closed``, ``open`` or ``half_open``."""
+
+    @property
+    def seconds_in_state(self) -> float:
+        """Seconds since the state changed."""
+
+
+class CircuitMetrics:
+    """The series of this process's circuits. Counts are shared by all processes; may be shared between threads.
+
+    A breaker counts by itself, without a lock. What it counted is added to the shared series at each of its transitions
+    and when this process answers a scrape, so no request pays for it. The gauges are those of the answering process.
+    """
+
+    def __init__(self, series: SharedSeries, read: Callable[[], Iterable[Circuit]]) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._added: dict[tuple[str, str], int] = {}
+        self._calls = Counter(
+            series, "quadra_circuit_calls_total", "Calls through a circuit breaker, by outcome.", ("circuit", "outcome")
+        )
+        self._moves = Counter(
+            series, "quadra_circuit_transitions_total", "Changes of a circuit's state.", ("circuit", "to")
+        )
+
+    def hear(self, event: Event) -> None:
+        """Count a transition; a ``Hook``."""
+        match event:
+            case CircuitOpened(name=name):
+                self._moves.add(name, "open")
+            case CircuitHalfOpened(name=name):
+                self._moves.add(name, "half_open")
+            case CircuitClosed(name=name):
+                self._moves.add(name, "closed")
+            case _:
+                return
+        self.add_calls()
+
+    def add_calls(self) -> None:
+        """Add what the breakers of this process counted since the last time."""
+        with self._lock:
+            for circuit in self._read():
+                for outcome, count in OUTCOMES.items():
+                    key, now = (circuit.name, outcome), int(getattr(circuit, count))
+                    # A breaker that was removed and made again counts from 0; what it counted in between may be lost.
+                    new = now - self._added.get(key, 0) if now >= self._added.get(key, 0) else now
+                    self._added[key] = now
+                    self._calls.add(*key, amount=new)
+
+    def gauges(self) -> tuple[Gauge, ...]:
+        """Return what is read at each scrape."""
+        return (
+            Gauge(
+                "quadra_circuit_state",
+                "State of a circuit: 0 closed, 1 open, 2 half-open.",
+                ("circuit",),
+                lambda: self._each(lambda circuit: STATES[circuit.state]),
+            ),
+            Gauge(
+                "quadra_circuit_state_seconds",
+                "Seconds since a circuit's state changed.",
+                ("circuit",),
+                lambda: self._each(lambda circuit: circuit.seconds_in_state),
+            ),
+        )
+
+    def _each(self, number: Callable[[Circuit], float]) -> Mapping[tuple[str, ...], float]:
+        return {(circuit.name,): number(circuit) for circuit in self._read()}
