@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,17 @@ def fails() -> None:
     raise Down
 
 
-def metrics_of(folder: Path, circuits: Registry) -> Metrics:
-    metrics = Metrics(folder, circuits=lambda: [breaker.snapshot() for breaker in circuits])
-    circuits.listen(metrics.hear)
-    return metrics
+@pytest.fixture
+def metrics_of(tmp_path: Path) -> Iterator[Callable[[Registry], Metrics]]:
+    with ExitStack() as closing:
+
+        def make(circuits: Registry) -> Metrics:
+            metrics = Metrics(tmp_path, circuits=lambda: [breaker.snapshot() for breaker in circuits])
+            closing.callback(metrics.close)
+            circuits.listen(metrics.hear)
+            return metrics
+
+        yield make
 
 
 def numbers(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -38,9 +47,9 @@ def circuits() -> Registry:
     return Registry()
 
 
-def test_state_transitions_and_calls_are_counted(tmp_path: Path, circuits: Registry) -> None:
+def test_state_transitions_and_calls_are_counted(metrics_of: Callable[[Registry], Metrics], circuits: Registry) -> None:
     clock = FakeClock()
-    metrics = metrics_of(tmp_path, circuits)
+    metrics = metrics_of(circuits)
     breaker = CircuitBreaker("bank", failure_threshold=2, recovery_timeout=30, registry=circuits, clock=clock)
     breaker.call(len, "abc")
     for _ in range(2):
@@ -60,8 +69,8 @@ def test_state_transitions_and_calls_are_counted(tmp_path: Path, circuits: Regis
     assert calls == {"success": 1, "failure": 2, "rejected": 1}
 
 
-def test_a_second_scrape_counts_no_call_twice(tmp_path: Path, circuits: Registry) -> None:
-    metrics = metrics_of(tmp_path, circuits)
+def test_a_second_scrape_counts_no_call_twice(metrics_of: Callable[[Registry], Metrics], circuits: Registry) -> None:
+    metrics = metrics_of(circuits)
     breaker = CircuitBreaker("bank", registry=circuits)
     breaker.call(len, "abc")
     numbers(metrics)
@@ -70,9 +79,9 @@ def test_a_second_scrape_counts_no_call_twice(tmp_path: Path, circuits: Registry
     assert numbers(metrics)["quadra_circuit_calls_total", "bank", "success"] == 2
 
 
-def test_the_calls_of_all_processes_are_one_sum(tmp_path: Path, circuits: Registry) -> None:
-    ours, theirs = metrics_of(tmp_path, circuits), Registry()
-    other = metrics_of(tmp_path, theirs)
+def test_the_calls_of_all_processes_are_one_sum(metrics_of: Callable[[Registry], Metrics], circuits: Registry) -> None:
+    ours, theirs = metrics_of(circuits), Registry()
+    other = metrics_of(theirs)
     CircuitBreaker("bank", registry=circuits).call(len, "abc")
     CircuitBreaker("bank", registry=theirs).call(len, "abc")
     numbers(other)
@@ -80,8 +89,8 @@ def test_the_calls_of_all_processes_are_one_sum(tmp_path: Path, circuits: Regist
     assert numbers(ours)["quadra_circuit_calls_total", "bank", "success"] == 2
 
 
-def test_a_breaker_made_again_counts_on(tmp_path: Path, circuits: Registry) -> None:
-    metrics = metrics_of(tmp_path, circuits)
+def test_a_breaker_made_again_counts_on(metrics_of: Callable[[Registry], Metrics], circuits: Registry) -> None:
+    metrics = metrics_of(circuits)
     breaker = CircuitBreaker("bank", registry=circuits)
     breaker.call(len, "abc")
     breaker.call(len, "abc")
