@@ -117,7 +117,7 @@ class _Keys(dict[Cell, str]):
     """The middle of an exposure's line, made once for each cell."""
 
     def __missing__(self, cell: Cell) -> str:
-        self[cell] = text = f"\t{_escaped(cell.experiment)}\t{cell.phase}\t{_escaped(cell.variant)}\t"
+        self[cell] = text = f"\t{escaped(cell.experiment)}\t{cell.phase}\t{escaped(cell.variant)}\t"
         return text
 
 
@@ -130,7 +130,7 @@ def _exposure_lines(exposures: Sequence[Exposure]) -> bytes:
     ]
     text = "".join(lines)
     if not _is_clean(text, len(lines), len(EXPOSURE_COLUMNS)):
-        clean = [(at, cell, _escaped(unit), covariate) for at, cell, unit, covariate in exposures]
+        clean = [(at, cell, escaped(unit), covariate) for at, cell, unit, covariate in exposures]
         text = "".join(
             f"{int(at * 1e6)}{keys[cell]}{unit}\t{'' if covariate is None else covariate}\t.\n"
             for at, cell, unit, covariate in clean
@@ -144,12 +144,12 @@ def _conversion_lines(conversions: Sequence[Conversion]) -> bytes:
         "\t".join(
             (
                 str(int(one.at * 1e6)),
-                _escaped(one.event_id),
-                _escaped(one.experiment),
+                escaped(one.event_id),
+                escaped(one.experiment),
                 str(one.phase),
-                _escaped(one.variant),
-                _escaped(one.unit or ""),
-                _escaped(one.metric),
+                escaped(one.variant),
+                escaped(one.unit or ""),
+                escaped(one.metric),
                 "" if one.value is None else repr(float(one.value)),
                 ".\n",
             )
@@ -170,7 +170,7 @@ def _is_clean(text: str, lines: int, columns: int) -> bool:
     )
 
 
-def _escaped(field: str) -> str:
+def escaped(field: str) -> str:
     """Return a field without separators; different fields stay different."""
     field = field.translate(_ESCAPES)
     return field if field.isascii() else _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", field)

@@ -60,14 +60,16 @@ class Database:
         self.engine = open_engine(address, busy_timeout)
 
     @contextlib.contextmanager
-    def begin(self, *, lock: str | None = None) -> Iterator[Connection]:
+    def begin(self, *, lock: str | None = None, durable: bool = False) -> Iterator[Connection]:
         """Yield a connection inside one write transaction: committed at the end, rolled back on an exception.
 
         ``lock`` names what only one transaction at a time may do, in all processes that share the database. SQLite
         has one writer anyway: it takes the write lock at the start, so a transaction that reads and then writes never
         fails half-way. On PostgreSQL, without a lock, select rows that the transaction will change ``FOR UPDATE``.
+        ``durable`` makes the commit wait for the disk on SQLite too, as PostgreSQL always does.
         """
-        with _translated(WRITE_MISTAKES), self._transaction(**{MODE: "write"}) as connection:
+        mode = "durable" if durable else "write"
+        with _translated(WRITE_MISTAKES), self._transaction(**{MODE: mode}) as connection:
             if lock is not None and self.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_number_of(lock))))
             yield connection
@@ -183,7 +185,8 @@ def _sqlite(address: sa.URL, busy_timeout: float) -> sa.Engine:
     def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the sqlite3 module must not begin transactions by itself
         connection.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not wait for each other
-        # A power cut may lose the last transactions but never corrupts; a killed process loses nothing.
+        # A power cut may lose the last transactions that did not ask to be durable, but never corrupts; a killed
+        # process loses nothing.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -194,6 +197,8 @@ def _sqlite(address: sa.URL, busy_timeout: float) -> sa.Engine:
         if mode == "schema":
             connection.exec_driver_sql(f"PRAGMA busy_timeout={round(SCHEMA_TIMEOUT * 1000)}")
             connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        if mode in {"write", "durable"}:
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if mode == 'durable' else 'NORMAL'}")
         connection.exec_driver_sql("BEGIN DEFERRED" if mode in {None, "read"} else "BEGIN IMMEDIATE")
 
     return engine
