@@ -151,6 +151,21 @@ def test_an_experiment_lives_over_http(client: FlaskClient, framework: ABTesting
     assert client.get("/api/experiments/exp").get_json()["version"] == 4
 
 
+def test_any_process_starts_what_another_created_and_takes_its_outcomes(client: FlaskClient, tmp_path: Path) -> None:
+    other = ABTestingFramework(tmp_path / "experiments")
+    other.create_experiment("exp", VARIANTS)
+
+    started = client.post("/api/experiments/exp/start")
+    other.refresh()
+    other.get_variant("exp", "jo")
+    other.close()
+    reported = client.post("/api/outcomes", json={"experiment": "exp", "user_id": "jo"})
+    found = client.get("/api/experiments/exp/results").get_json()["variants"].values()
+
+    assert (started.status_code, reported.status_code) == (200, 204)
+    assert sum(variant["conversion_rate"] or 0 for variant in found) == 1
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

@@ -13,12 +13,19 @@ from typing import Any
 
 import pytest
 
-from quadra_matrix.errors import ExperimentConflict, ExperimentStateError, InvalidValue, UnknownExperiment
+from quadra_matrix.errors import (
+    DatabaseUnavailable,
+    ExperimentConflict,
+    ExperimentStateError,
+    InvalidValue,
+    UnknownExperiment,
+)
 from quadra_matrix.events import ExperimentChanged
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.experiments.definition import Status
 from quadra_matrix.experiments.files import FileStore
 from quadra_matrix.experiments.lifecycle import start
+from quadra_matrix.experiments.ports import Changes
 from quadra_matrix.experiments.wire import from_json, to_json
 from quadra_matrix.testing import FakeClock, RecordingHook
 from tests.services.process import wait_until
@@ -311,6 +318,39 @@ def test_another_process_notices_a_change(tmp_path: Path, clock: FakeClock) -> N
     other.get_variant("exp", "u")
 
     wait_until(lambda: other.definition("exp").status is Status.RUNNING, "the other process to notice")
+
+
+def test_who_only_looks_for_an_experiment_notices_it_too(tmp_path: Path, clock: FakeClock) -> None:
+    other = ABTestingFramework(tmp_path, clock=clock)
+    ABTestingFramework(tmp_path, clock=clock).create_experiment("exp", VARIANTS)
+
+    before = other.find("exp")
+    clock.advance(2)
+    other.find("exp")
+
+    assert before is None
+    wait_until(lambda: other.find("exp") is not None, "the other process to notice")
+
+
+class AwayAtFirst(FileStore):
+    """A store whose database does not answer the first question."""
+
+    away = True
+
+    def changes(self, after: int) -> Changes:
+        if self.away:
+            self.away = False
+            raise DatabaseUnavailable("refused")
+        return super().changes(after)
+
+
+def test_a_database_that_is_away_at_the_start_is_asked_again(tmp_path: Path, clock: FakeClock) -> None:
+    ABTestingFramework(tmp_path).create_experiment("exp", VARIANTS)
+
+    framework = ABTestingFramework(store=AwayAtFirst(tmp_path), clock=clock)
+
+    assert framework.find("exp") is None
+    assert [experiment.name for experiment in framework.experiments()] == ["exp"]
 
 
 def test_a_store_that_fails_does_not_end_serving(tmp_path: Path, clock: FakeClock) -> None:

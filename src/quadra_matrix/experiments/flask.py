@@ -9,6 +9,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Flask, Response, after_this_request, current_app, g, request
@@ -21,6 +22,7 @@ from quadra_matrix.errors import (
     InvalidValue,
     MissingExtra,
     QuadraError,
+    RequestRefused,
     ServiceError,
     UnknownExperiment,
 )
@@ -107,27 +109,23 @@ def setup_experiments(
 ) -> ABTestingFramework:
     """Serve the endpoints of ``experiments_blueprint`` and tell ``ab_test`` who visits."""
     app.extensions[EXTENSION] = Visitors(unit, attributes)
-    app.register_blueprint(
-        experiments_blueprint(framework, authorize=authorize or is_local_request), url_prefix=url_prefix
-    )
+    app.register_blueprint(_with_problems(framework, authorize or is_local_request), url_prefix=url_prefix)
     return framework
 
 
 def experiments_blueprint(framework: ABTestingFramework, *, authorize: Callable[[], bool]) -> Blueprint:
-    """Return the endpoints: ``/experiments`` for operators whom ``authorize`` admits, ``/outcomes`` for everybody."""
+    """Return the endpoints: ``/experiments`` for operators whom ``authorize`` admits, ``/outcomes`` for everybody.
+
+    What they refuse they raise; ``STATUS`` tells how to answer it. A change that another process made is noticed by
+    the next request: whoever creates an experiment may start it, and report outcomes, through any process.
+    """
     api = Blueprint("experiments", __name__)
 
-    @api.errorhandler(QuadraError)
-    def problem(error: QuadraError) -> Response:
-        return _problem(error)
-
     @api.before_request
-    def refuse_strangers() -> Response | None:
-        if request.endpoint == "experiments.report_outcome" or authorize():
-            return None
-        return _answer(
-            _document(403, "Forbidden", "experiments are shown to and changed by operators only"), 403, PROBLEM
-        )
+    def admit() -> None:
+        if request.endpoint != "experiments.report_outcome" and not authorize():
+            raise RequestRefused(403, "experiments are shown to and changed by operators only")
+        framework.refresh()
 
     @api.get("/experiments")
     def list_experiments() -> Response:
@@ -191,7 +189,7 @@ def report_outcomes(framework: ABTestingFramework, body: Mapping[str, Any]) -> N
 def ask(framework: ABTestingFramework, path: str, body: object | None = None) -> Any:
     """Return what the endpoint at ``path`` answers for this framework, without a server; ``body`` makes it a POST."""
     app = Flask("quadra_experiments")
-    app.register_blueprint(experiments_blueprint(framework, authorize=lambda: True))
+    app.register_blueprint(_with_problems(framework, lambda: True))
     with app.test_client() as client:
         answer = client.get(path) if body is None else client.post(path, json=body)
     if answer.status_code >= 400:
@@ -206,6 +204,13 @@ def is_local_request() -> bool:
         return not forwarded and ipaddress.ip_address(request.remote_addr or "").is_loopback
     except ValueError:
         return False
+
+
+def _with_problems(framework: ABTestingFramework, authorize: Callable[[], bool]) -> Blueprint:
+    """Return the endpoints for an app that answers our errors in no way of its own."""
+    api = experiments_blueprint(framework, authorize=authorize)
+    api.register_error_handler(QuadraError, _problem)
+    return api
 
 
 def _assigned(framework: ABTestingFramework, name: str, unit: Unit | None, attributes: Attributes | None) -> Assignment:
@@ -273,6 +278,8 @@ def _body(*, required: bool = True) -> Mapping[str, Any]:
 
 def _problem(error: QuadraError) -> Response:
     """Return the problem document of an error (RFC 9457)."""
+    if isinstance(error, RequestRefused):
+        return _answer(_document(error.status, HTTPStatus(error.status).phrase, error.detail), error.status, PROBLEM)
     status, title = next(
         (STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (500, "Internal Server Error")
     )

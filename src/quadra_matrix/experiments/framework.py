@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import ExperimentConflict, InvalidValue, UnknownExperiment, require
+from quadra_matrix.errors import (
+    DatabaseUnavailable,
+    ExperimentConflict,
+    InvalidValue,
+    TablesMissing,
+    UnknownExperiment,
+    require,
+)
 from quadra_matrix.events import ExperimentChanged, ExperimentDecided, Hook, ignore
 from quadra_matrix.experiments.assign import split
 from quadra_matrix.experiments.definition import CONVERSION, VALUE, AutoStop, Definition, Share, Status, is_number
@@ -70,7 +77,10 @@ class ABTestingFramework:
         self._announced: set[tuple[str, str, str | None]] = set()
         self._now = clock.now
         self._check_at = clock.now() + refresh_every
-        self.refresh()
+        try:
+            self.refresh()
+        except (DatabaseUnavailable, TablesMissing) as away:
+            log.warning("no experiment is known yet: %s", away)  # the next refresh that succeeds brings them
 
     def create_experiment(
         self,
@@ -107,6 +117,14 @@ class ABTestingFramework:
     def definition(self, name: str) -> Definition:
         """Return the latest version of an experiment that this process knows."""
         return self._serving(name).definition
+
+    def find(self, name: str) -> Definition | None:
+        """Return the latest version of an experiment that this process knows, or None; costs a look into a table."""
+        now = self._now()
+        if now >= self._check_at:
+            self._refresh_soon(now)
+        live = self._live.get(name)
+        return None if live is None else live.definition
 
     def get_variant(
         self, experiment_name: str, user_id: str, attributes: Mapping[str, Any] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quadra_matrix.errors import InvalidValue, UnknownExperiment
+from quadra_matrix.errors import InvalidValue
 from quadra_matrix.experiments.definition import Definition, Status
 from quadra_matrix.experiments.experiment import Experiment
 from quadra_matrix.experiments.framework import ABTestingFramework
@@ -46,20 +46,26 @@ class ModelExperiment:
 
         A draft and an experiment that ended without a winner leave the alias to whoever resolves it.
         """
-        try:
-            definition = self._framework.definition(self.name)
-        except UnknownExperiment:
-            return None
-        if not _serves(definition):
+        definition = self._framework.find(self.name)
+        if definition is None or not _serves(definition):
             return None
         answer = self._framework.get_variant(self.name, unit, attributes)
         version = str(answer["config"][VERSION])
         return ModelChoice(version, self.name, answer["variant_name"], answer["in_experiment"])
 
 
+PREFIX = "model "
+
+
 def experiment_name(model: str, alias: str) -> str:
     """Return the name of the experiment behind an alias."""
-    return f"model {model}@{alias}"
+    return f"{PREFIX}{model}@{alias}"
+
+
+def alias_of(experiment: str) -> tuple[str, str] | None:
+    """Return the model and the alias that an experiment of this name stands behind, or None."""
+    model, at, alias = experiment.removeprefix(PREFIX).partition("@")
+    return (model, alias) if experiment.startswith(PREFIX) and at else None
 
 
 def _serves(definition: Definition) -> bool:
