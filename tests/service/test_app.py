@@ -29,6 +29,13 @@ PATHS = {
     "/api/models/{model}/versions/{version}",
     "/api/models/{model}/aliases/{alias}",
     "/api/predict",
+    "/api/experiments",
+    "/api/experiments/{name}",
+    "/api/experiments/{name}/results",
+    "/api/experiments/{name}/{chart}.svg",
+    "/api/experiments/{name}/{move}",
+    "/api/outcomes",
+    "/api/models/{model}/aliases/{alias}/experiment",
     "/admin/circuit-breakers",
     "/admin/circuit-breakers/{name}",
 }
@@ -82,6 +89,10 @@ def test_the_messages_of_the_hub_are_documented(client: FlaskClient) -> None:
         ("GET", "/api/train/00000000000000000000000000000000", None, 404),
         ("GET", "/api/datasets/none", None, 422),
         ("GET", "/v2/models/none", None, 404),
+        ("GET", "/api/experiments/none", None, 404),
+        ("POST", "/api/experiments", b'{"name": "x"}', 400),
+        ("POST", "/api/outcomes", b'{"experiment": "none", "user_id": "ada"}', 404),
+        ("POST", "/api/models/none/aliases/production/experiment", b'{"challengers": {"2": 0.5}}', 404),
     ],
 )
 def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, body: bytes | None, status: int) -> None:
@@ -95,10 +106,12 @@ def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, b
 def test_a_database_that_is_away_is_a_503_for_every_route(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, database_url="postgresql://me:hunter2@127.0.0.1:1/name")
 
-    answer = create_app(settings).test_client().get("/api/train")
+    client = create_app(settings).test_client()
 
-    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
-    assert "hunter2" not in answer.text
+    for path in ("/api/train", "/api/experiments"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+        assert "hunter2" not in answer.text
 
 
 def test_a_redis_that_is_away_is_asked_less_often_and_operators_see_why(tmp_path: Path) -> None:
@@ -111,5 +124,14 @@ def test_a_redis_that_is_away_is_asked_less_often_and_operators_see_why(tmp_path
     assert [(circuit["name"], circuit["state"]) for circuit in circuits] == [("redis", "open")]
 
 
-def test_only_this_machine_sees_the_circuits(client: FlaskClient) -> None:
-    assert client.get("/admin/circuit-breakers", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
+@pytest.mark.parametrize("path", ["/admin/circuit-breakers", "/api/experiments"])
+def test_only_this_machine_sees_circuits_and_experiments(client: FlaskClient, path: str) -> None:
+    assert client.get(path, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
+
+
+def test_only_this_machine_puts_an_experiment_behind_an_alias(client: FlaskClient) -> None:
+    path = "/api/models/iris/aliases/production/experiment"
+
+    answer = client.post(path, json={"challengers": {"2": 0.5}}, headers={"X-Forwarded-For": "203.0.113.9"})
+
+    assert answer.status_code == 403

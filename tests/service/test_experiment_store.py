@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -19,7 +20,7 @@ from quadra_matrix.experiments.lifecycle import start
 from quadra_matrix.experiments.log import Batch, Conversion
 from quadra_matrix.experiments.ports import Store
 from quadra_matrix.experiments.serve import Cell
-from quadra_matrix.service.experiments import DatabaseStore
+from quadra_matrix.service.experiments import ChangesFile, DatabaseStore
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.experiments import SqlExperiments
 from quadra_matrix.storage.sql.schema import all_tables
@@ -39,7 +40,8 @@ def files(folder: str) -> Iterator[Store]:
 @contextmanager
 def database(url: str) -> Iterator[Store]:
     opened = Database(url)
-    yield DatabaseStore(SqlExperiments(opened))
+    with TemporaryDirectory() as folder:
+        yield DatabaseStore(SqlExperiments(opened), ChangesFile(Path(folder) / "changes"))
     opened.close()
 
 

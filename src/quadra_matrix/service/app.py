@@ -15,18 +15,21 @@ from quadra_matrix import __version__
 from quadra_matrix.api.asyncapi import Channel
 from quadra_matrix.api.flask import setup_api_documentation, setup_problem_errors
 from quadra_matrix.breaker import CircuitBreaker
-from quadra_matrix.breaker.flask import setup_circuit_breakers
+from quadra_matrix.breaker.flask import is_local_request, setup_circuit_breakers
 from quadra_matrix.breaker.registry import Registry as Circuits
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
+from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
+from quadra_matrix.service.experiments import ChangesFile, DatabaseStore, close
 from quadra_matrix.service.health import Check, State, examine
 from quadra_matrix.service.jobs.__main__ import last_beat
 from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.models.datasets import Datasets
+from quadra_matrix.service.models.experiments import ModelExperiments
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.models.registry import Registry
-from quadra_matrix.service.routes import train
+from quadra_matrix.service.routes import experiments, train
 from quadra_matrix.service.routes.datasets import dataset_routes
 from quadra_matrix.service.routes.health import health_routes
 from quadra_matrix.service.routes.inference_protocol import inference_protocol_routes
@@ -34,6 +37,7 @@ from quadra_matrix.service.routes.models import model_routes
 from quadra_matrix.service.routes.predict import predict_routes
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.experiments import SqlExperiments
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
 from quadra_matrix.telemetry.flask import count_requests
@@ -41,7 +45,12 @@ from quadra_matrix.telemetry.series import Metrics, training_jobs
 
 log = logging.getLogger(__name__)
 
-STATUSES: dict[type[QuadraError], int] = {DatabaseUnavailable: 503, TablesMissing: 503, **train.STATUSES}
+STATUSES: dict[type[QuadraError], int] = {
+    DatabaseUnavailable: 503,
+    TablesMissing: 503,
+    **train.STATUSES,
+    **experiments.STATUSES,
+}
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
 
 CHANNELS = (Channel("/ws", sends=(WebSocketMessage,), summary="What happens to jobs, on the hub's own port."),)
@@ -69,6 +78,8 @@ class Parts:
     datasets: Datasets
     registry: Registry
     inference: Inference
+    framework: ABTestingFramework
+    trials: ModelExperiments
     metrics: Metrics
     needed: Mapping[str, Check]
     """Checks of the parts that requests need."""
@@ -102,7 +113,13 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         breaker = CircuitBreaker("redis", failure_threshold=3, recovery_timeout=10.0, registry=circuits)
         watched["redis"] = checks.answers(breaker(_redis_ping(settings.redis_url, built)))
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
-    return Parts(jobs, datasets, registry, inference, metrics, needed, watched, circuits)
+    # The framework tells the trials what changed, and they ask the framework: one of them has to come first.
+    noted = ChangesFile(settings.run_dir / "experiments")
+    store = DatabaseStore(SqlExperiments(database), noted)
+    framework = ABTestingFramework(store=store, clock=clock, hook=lambda event: trials.hear(event))
+    built.callback(close, framework)
+    trials = ModelExperiments(framework, registry, noted.size)
+    return Parts(jobs, datasets, registry, inference, framework, trials, metrics, needed, watched, circuits)
 
 
 def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
@@ -119,7 +136,11 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         ),
         dataset_routes(parts.datasets, max_upload_bytes=settings.max_upload_bytes),
         model_routes(parts.registry),
-        predict_routes(parts.inference, default_model=settings.default_model, max_rows=settings.max_batch_rows),
+        predict_routes(
+            parts.inference, parts.trials, default_model=settings.default_model, max_rows=settings.max_batch_rows
+        ),
+        experiments.experiment_routes(parts.framework, is_local_request),
+        experiments.model_experiment_routes(parts.framework, parts.trials, is_local_request),
         inference_protocol_routes(
             parts.inference, parts.registry, ready=lambda: examine(parts.needed, clock=clock).answers, clock=clock
         ),

@@ -10,6 +10,8 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from quadra_matrix.api.flask import setup_problem_errors
+from quadra_matrix.experiments import ABTestingFramework
+from quadra_matrix.service.models.experiments import ModelExperiments
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.routes.datasets import dataset_routes
 from quadra_matrix.service.routes.inference_protocol import inference_protocol_routes
@@ -27,7 +29,8 @@ def app_over(shop: Shop) -> Flask:
     inference = Inference(registry, max_rows=MOST_ROWS)
     app.register_blueprint(dataset_routes(shop.datasets, max_upload_bytes=MOST_BYTES))
     app.register_blueprint(model_routes(registry))
-    app.register_blueprint(predict_routes(inference, default_model="cancer", max_rows=MOST_ROWS))
+    trials = ModelExperiments(ABTestingFramework(shop.folder / "experiments"), registry)
+    app.register_blueprint(predict_routes(inference, trials, default_model="cancer", max_rows=MOST_ROWS))
     app.register_blueprint(inference_protocol_routes(inference, registry, ready=lambda: True))
     return app
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from quadra_matrix.api.flask import trace_id, validated
 from quadra_matrix.api.problem import Problem
+from quadra_matrix.experiments.model import ModelChoice
+from quadra_matrix.service.models.experiments import ModelExperiments
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.models.request import Name, Wire
 from quadra_matrix.service.routes.models import VersionNumber
@@ -42,6 +44,10 @@ class InferenceRequest(Wire):
     """A fixed version; instead of an alias."""
     alias: Name | None = None
     """A name that points at a version; ``production`` when neither is given."""
+    unit: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Who or what the rows are about, such as a customer's id. While an experiment stands behind the alias, it decides
+    which version answers, the same one each time, and the answer counts; without it, and with a ``version``, the
+    request takes no part in any experiment."""
 
     @model_validator(mode="after")
     def _one_way(self) -> InferenceRequest:
@@ -49,6 +55,18 @@ class InferenceRequest(Wire):
         if self.version is not None and self.alias is not None:
             raise ValueError("give a version or an alias, not both")
         return self
+
+
+class ServedBy(BaseModel):
+    """The experiment that chose the version."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """Send it as ``experiment`` to /api/outcomes, with the unit as ``user_id``."""
+    variant: str
+    counted: bool
+    """False where the unit is not part of it: it is paused, covers fewer units, or forces the unit's variant."""
 
 
 class InferenceResponse(BaseModel):
@@ -67,9 +85,11 @@ class InferenceResponse(BaseModel):
     """Labels in the order of the probabilities; empty for a regression."""
     request_id: str
     """Names this request in logs and traces."""
+    experiment: ServedBy | None = Field(default=None, exclude_if=lambda served: served is None)
+    """Absent where no experiment chose the version."""
 
 
-def predict_routes(inference: Inference, *, default_model: str, max_rows: int) -> Blueprint:
+def predict_routes(inference: Inference, trials: ModelExperiments, *, default_model: str, max_rows: int) -> Blueprint:
     """Return the route of predictions."""
     routes = Blueprint("predict", __name__)
     answer_refusals(routes)
@@ -79,7 +99,12 @@ def predict_routes(inference: Inference, *, default_model: str, max_rows: int) -
     def predict(body: InferenceRequest) -> InferenceResponse:
         """Predict rows with a version of a model."""
         rows: Any = body.rows
-        answer = inference.predict(body.model or default_model, rows, version=body.version, alias=body.alias)
+        model, version = body.model or default_model, body.version
+        choice = None
+        if body.unit is not None and version is None:
+            choice = trials.choose(model, body.alias, body.unit)
+            version = trials.version_of(model, choice) if choice else None
+        answer = inference.predict(model, rows, version=version, alias=body.alias)
         return InferenceResponse.model_construct(
             model=answer.model,
             version=answer.version,
@@ -87,6 +112,12 @@ def predict_routes(inference: Inference, *, default_model: str, max_rows: int) -
             probabilities=answer.probabilities,
             classes=list(answer.classes),
             request_id=trace_id(),
+            experiment=choice
+            and ServedBy(name=choice.experiment, variant=choice.variant, counted=choice.in_experiment),
         )
 
     return routes
+
+
+def _served_by(choice: ModelChoice) -> ServedBy:
+    return ServedBy(name=choice.experiment, variant=choice.variant, counted=choice.in_experiment)
