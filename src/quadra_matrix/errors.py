@@ -32,6 +32,7 @@ QuadraError
 │   ├── UploadTooLarge      an upload passes the limit
 │   ├── BrokenModel         a published file is missing or was changed
 │   └── UntrustedModel      a file names types that no model of ours holds
+├── ServiceStopping         the service is being stopped and takes no jobs; says when to come back
 ├── ServiceError            a running service answered with a problem document
 ├── ServiceUnreachable      no service answered at the address
 ├── CircuitBreakerError     a call was refused: its circuit is open
@@ -281,6 +282,14 @@ class AddressInUse(QuadraError):
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__(f"cannot listen on {host}:{port} ({reason.lower()}); choose another port")
         self.host, self.port, self.reason = host, port, reason
+
+
+class ServiceStopping(QuadraError):
+    """The service is being stopped and takes no jobs."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"the service is being stopped and takes no jobs; try again in {retry_after:g} s")
+        self.retry_after = retry_after
 
 
 class ServiceError(QuadraError):

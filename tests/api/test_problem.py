@@ -7,7 +7,7 @@ import json
 from typing import Annotated, Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from pydantic import BaseModel, Field, Tag
 from typing_extensions import TypedDict
 
@@ -15,11 +15,11 @@ from quadra_matrix.api.asyncapi import Channel, asyncapi
 from quadra_matrix.api.contract import FROM_HINTS, Contract, answer_of
 from quadra_matrix.api.flask import documented, options_of, setup_api_documentation, setup_problem_errors, validated
 from quadra_matrix.api.jsontext import without_nan
-from quadra_matrix.api.problem import FieldError, Problem, of_status, pointer, refusal, trace_id_from
+from quadra_matrix.api.problem import INVALID_REQUEST, FieldError, Problem, kind_of, of_status, pointer, trace_id_from
 from quadra_matrix.api.schemas import has_shape
 from quadra_matrix.api.shape import Shape
 from quadra_matrix.api.validation import TextReader, read_body
-from quadra_matrix.errors import InvalidValue, RequestRefused
+from quadra_matrix.errors import InvalidValue, KeyReused, QuadraError, RequestRefused, UnknownModel
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -75,8 +75,36 @@ def test_a_status_that_has_no_name_has_a_title_all_the_same() -> None:
 
 
 def test_a_detail_that_is_given_is_kept() -> None:
-    assert refusal(422, "t", [FieldError("x")] * 101, "many").detail == "many"
-    assert len(refusal(422, "t", [FieldError("x")] * 101).errors) == 100
+    assert INVALID_REQUEST.problem("many", [FieldError("x")] * 101).detail == "many"
+    assert len(INVALID_REQUEST.problem(errors=[FieldError("x")] * 101).errors) == 100
+
+
+@pytest.mark.parametrize(
+    ("error", "type_", "title"),
+    [
+        (UnknownModel, "urn:quadra-matrix:problem:unknown-model", "Unknown model"),
+        (KeyReused, "urn:quadra-matrix:problem:key-reused", "Key reused"),
+    ],
+)
+def test_the_name_of_an_error_is_the_kind_of_its_problem(error: type[QuadraError], type_: str, title: str) -> None:
+    problem = kind_of(error, 409).problem("why")
+
+    assert (problem.type, problem.title, problem.status, problem.detail) == (type_, title, 409, "why")
+
+
+def test_a_body_that_the_server_refuses_is_of_the_same_kind_as_one_that_a_view_refuses() -> None:
+    app = Flask("x")
+    setup_problem_errors(app, max_body=10)
+    app.config["MAX_CONTENT_LENGTH"] = 10
+    app.add_url_rule("/plain", "plain", lambda: request.get_json(), methods=["POST"])
+    app.add_url_rule("/checked", "checked", validated(body=Small)(lambda body: None), methods=["POST"])
+    client = app.test_client()
+
+    def types(**sent: Any) -> set[str]:
+        return {client.post(path, **sent).json["type"] for path in ("/plain", "/checked")}
+
+    assert types(data=b" " * 99, content_type="application/json") == {"urn:quadra-matrix:problem:body-too-large"}
+    assert types(data=b"a=1") == {"urn:quadra-matrix:problem:unsupported-media-type"}
 
 
 def test_a_refusal_is_an_error_status() -> None:

@@ -7,12 +7,18 @@ import http
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from quadra_matrix.errors import QuadraError
+
 MEDIA_TYPE = "application/problem+json"
+
+NAMESPACE = "urn:quadra-matrix:problem:"
+"""Begins the type of every problem that says more than its status."""
 
 MOST_ERRORS = 100
 """Errors one problem document lists; the detail tells how many there were."""
@@ -21,6 +27,7 @@ Location = Literal["body", "query", "path", "header"]
 """The part of a request that an error is about."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNSAFE_IN_FRAGMENT = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:@/?]")
 
 
@@ -72,6 +79,8 @@ class Problem:
 
 def of_status(status: int, detail: str | None = None) -> Problem:
     """Return the problem that a bare HTTP status stands for."""
+    if status in _OF_STATUS:
+        return _OF_STATUS[status].problem(detail)
     try:
         title = http.HTTPStatus(status).phrase
     except ValueError:
@@ -79,11 +88,51 @@ def of_status(status: int, detail: str | None = None) -> Problem:
     return Problem(status=status, title=title, detail=detail)
 
 
-def refusal(status: int, title: str, errors: list[FieldError], detail: str | None = None) -> Problem:
-    """Return a problem that lists the first ``MOST_ERRORS`` errors and says how many there were."""
-    if detail is None and len(errors) > MOST_ERRORS:
-        detail = f"{len(errors)} errors; the first {MOST_ERRORS} are listed"
-    return Problem(status=status, title=title, detail=detail, errors=tuple(errors[:MOST_ERRORS]))
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is the same about a problem every time it happens."""
+
+    name: str
+    """Words joined by hyphens; the type of the problem ends in it, so it never changes."""
+    status: int
+    title: str
+
+    @property
+    def type(self) -> str:
+        """Return the address that names the kind."""
+        return NAMESPACE + self.name
+
+    def problem(self, detail: str | None = None, errors: Sequence[FieldError] = ()) -> Problem:
+        """Return a problem that lists the first ``MOST_ERRORS`` errors and says how many there were."""
+        if detail is None and len(errors) > MOST_ERRORS:
+            detail = f"{len(errors)} errors; the first {MOST_ERRORS} are listed"
+        return Problem(
+            status=self.status, title=self.title, detail=detail, type=self.type, errors=tuple(errors[:MOST_ERRORS])
+        )
+
+
+MALFORMED_JSON = Kind("malformed-json", 400, "The body is not valid JSON")
+INCOMPLETE_BODY = Kind("incomplete-body", 400, "The body ended before its announced length")
+BODY_TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body is of a media type that is not taken")
+INVALID_REQUEST = Kind("invalid-request", 422, "The request does not fit its schema")
+
+REQUEST_KINDS = (MALFORMED_JSON, INCOMPLETE_BODY, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST)
+"""What can be wrong with a request before anybody asks what it means."""
+
+_OF_STATUS = {kind.status: kind for kind in (BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)}
+"""Statuses that mean one kind wherever they come from."""
+
+
+def kind_of(error: type[QuadraError], status: int) -> Kind:
+    """Return the kind of problem that a class of errors is: its name tells both type and title.
+
+    >>> from quadra_matrix.errors import UnknownModel
+    >>> kind_of(UnknownModel, 404)
+    Kind(name='unknown-model', status=404, title='Unknown model')
+    """
+    words = _WORD_START.split(error.__name__)
+    return Kind("-".join(words).lower(), status, " ".join(words).capitalize())
 
 
 def pointer(*steps: str | int) -> str:

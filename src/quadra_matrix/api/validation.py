@@ -13,7 +13,15 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from quadra_matrix.api.jsontext import Findings, inspect, is_plain, is_suspect
-from quadra_matrix.api.problem import MOST_ERRORS, FieldError, Location, Problem, pointer, refusal
+from quadra_matrix.api.problem import (
+    INVALID_REQUEST,
+    MALFORMED_JSON,
+    MOST_ERRORS,
+    FieldError,
+    Location,
+    Problem,
+    pointer,
+)
 from quadra_matrix.api.shape import Shape
 
 if TYPE_CHECKING:
@@ -24,8 +32,6 @@ AnyShape: TypeAlias = "Shape | StructShape"
 MAX_BODY = 1_048_576
 """Bytes of a request body that are read unless the route says otherwise."""
 
-_NOT_JSON = "The body is not valid JSON"
-_NOT_FITTING = "The request does not fit its schema"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MANY_ERRORS = 1_000
 """Errors above which not every one is fetched: a body of one megabyte can hold 300 000, which take a second."""
@@ -51,9 +57,9 @@ def read_body(shape: AnyShape, raw: bytes) -> Any | Problem:
         return value
     found = inspect(raw)
     if found.syntax:
-        return refusal(400, _NOT_JSON, found.syntax)
+        return MALFORMED_JSON.problem(errors=found.syntax)
     if found.values:
-        return refusal(422, _NOT_FITTING, found.values)
+        return INVALID_REQUEST.problem(errors=found.values)
     return value
 
 
@@ -82,7 +88,7 @@ class TextReader:
         except ValidationError as refused:
             return _explain(self._shape, refused, document, self.location)
         found = [] if b"\\u0000" not in document else inspect(document, self.location).values
-        return refusal(422, _NOT_FITTING, found) if found else value
+        return INVALID_REQUEST.problem(errors=found) if found else value
 
     def _member(self, name: str, texts: Sequence[str]) -> str:
         """Return the JSON of one parameter."""
@@ -160,13 +166,13 @@ def _explain(shape: AnyShape, refused: ValidationError, raw: bytes, location: Lo
     count = refused.error_count()
     listed = refused if count <= _MANY_ERRORS else shape.few_errors(raw)
     if listed is None:
-        return refusal(422, _NOT_FITTING, [FieldError(f"{count} keys are unknown", "#", location)])
+        return INVALID_REQUEST.problem(errors=[FieldError(f"{count} keys are unknown", "#", location)])
     details = listed.errors(**_BARE)
     if details[0]["type"] == "json_invalid":
-        return refusal(400, _NOT_JSON, [FieldError(_syntax_error(raw, details[0]["msg"]), "#", location)])
+        return MALFORMED_JSON.problem(errors=[FieldError(_syntax_error(raw, details[0]["msg"]), "#", location)])
     found = inspect(raw, location) if len(raw) <= _LONG_TEXT else Findings([], [])
     if found.syntax:
-        return refusal(400, _NOT_JSON, found.syntax)
+        return MALFORMED_JSON.problem(errors=found.syntax)
     document = from_json(raw)
     errors = [
         FieldError(error["msg"], pointer(*_place(error["type"], error["loc"], document)), location)
@@ -174,7 +180,7 @@ def _explain(shape: AnyShape, refused: ValidationError, raw: bytes, location: Lo
     ]
     told = {error.pointer for error in errors}
     errors += [error for error in found.values if error.pointer not in told]
-    return refusal(422, _NOT_FITTING, errors, None if listed is refused else f"{count} errors; some are listed")
+    return INVALID_REQUEST.problem(None if listed is refused else f"{count} errors; some are listed", errors)
 
 
 def _syntax_error(raw: bytes, message: str) -> str:

@@ -156,7 +156,7 @@ def test_an_unknown_version_is_not_found(client: FlaskClient, path: str) -> None
 def test_a_wrong_length_of_the_json_part_is_refused(client: FlaskClient, length: str) -> None:
     headers = {"Inference-Header-Content-Length": length}
 
-    assert client.post("/v2/models/cancer/infer", data=b"{}", headers=headers).status_code == 400
+    assert client.post("/v2/models/cancer/infer", data=b"{}", headers=headers).status_code == 422
 
 
 def test_a_binary_text_longer_than_its_tensor_is_refused(client: FlaskClient) -> None:

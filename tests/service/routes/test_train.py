@@ -49,7 +49,7 @@ def test_the_same_key_answers_the_same_job(client: FlaskClient) -> None:
     first, again, other = ask(client, key="k"), ask(client, key="k"), ask(client, INLINE, key="k")
 
     assert again.json == first.json
-    assert other.status_code == 422
+    assert (other.status_code, other.json["type"]) == (409, "urn:quadra-matrix:problem:key-reused")
     assert first.json["id"] in other.json["detail"]
     assert len(client.get("/api/train").json["jobs"]) == 1
 

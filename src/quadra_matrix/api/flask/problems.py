@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from quadra_matrix.api.jsontext import without_nan
-from quadra_matrix.api.problem import MEDIA_TYPE, FieldError, Problem, of_status, trace_id_from
+from quadra_matrix.api.problem import MEDIA_TYPE, FieldError, Problem, kind_of, of_status, trace_id_from
 from quadra_matrix.api.validation import MAX_BODY
 from quadra_matrix.errors import QuadraError, RequestRefused, require
 from quadra_matrix.events import Hook, ignore
@@ -70,9 +71,10 @@ def setup_problem_errors(
     """Answer every error of the app with a problem document (RFC 9457), and never write NaN into JSON.
 
     ``statuses`` says which errors of ours are the caller's fault or have a status of their own; their text becomes the
-    detail. Any other exception is a 500 that tells only its trace id; Flask logs it as always, and as always hands
-    it to the test client and the debugger where ``PROPAGATE_EXCEPTIONS``, ``TESTING`` or ``DEBUG`` says so. An error
-    handler that the app or a blueprint has registered for a status or a class goes first.
+    detail, the name of their class the type. Any other exception is a 500 that tells only its trace id; Flask logs it
+    as always, and as always hands it to the test client and the debugger where ``PROPAGATE_EXCEPTIONS``, ``TESTING``
+    or ``DEBUG`` says so. An error handler that the app or a blueprint has registered for a status or a class goes
+    first.
     """
     app.extensions[_EXTENSION] = ApiOptions(trace_id=trace_id, responses=responses, max_body=max_body, hook=hook)
     app.register_error_handler(HTTPException, _answer_http_exception)
@@ -134,11 +136,8 @@ def _said_trace(response: Response) -> str:
 
 def _answer_refused(error: RequestRefused) -> Response:
     """Return the problem of a request that the app refused on purpose."""
-    problem = of_status(error.status, error.detail)
     errors = tuple(FieldError(detail, pointer) for pointer, detail in error.errors.items())
-    return problem_response(
-        Problem(status=problem.status, title=problem.title, detail=problem.detail, errors=errors), error.headers
-    )
+    return problem_response(dataclasses.replace(of_status(error.status, error.detail), errors=errors), error.headers)
 
 
 def _answer_with(status: int) -> Callable[[QuadraError], Response]:
@@ -147,6 +146,6 @@ def _answer_with(status: int) -> Callable[[QuadraError], Response]:
     def answer(error: QuadraError) -> Response:
         wait = getattr(error, "retry_after", None)
         headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
-        return problem_response(of_status(status, str(error)), headers)
+        return problem_response(kind_of(type(error), status).problem(str(error)), headers)
 
     return answer

@@ -15,7 +15,13 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from quadra_matrix.api.contract import FROM_HINTS, Contract, contract_of
 from quadra_matrix.api.flask.problems import ResponseMode, options_of, problem_response
-from quadra_matrix.api.problem import Location, Problem, of_status
+from quadra_matrix.api.problem import (
+    BODY_TOO_LARGE,
+    INCOMPLETE_BODY,
+    UNSUPPORTED_MEDIA_TYPE,
+    Location,
+    Problem,
+)
 from quadra_matrix.api.shape import Shape, is_struct, shape_of
 from quadra_matrix.api.validation import AnyShape, Breach, TextReader, breach_of, read_answer, read_body
 from quadra_matrix.errors import ResponseMismatch, require
@@ -151,14 +157,14 @@ def _refuse_media(asked: Request, optional: bool) -> Problem | None:
         return None
     if optional and not kind and not asked.content_length:
         return None
-    return of_status(415, "send the body as application/json")
+    return UNSUPPORTED_MEDIA_TYPE.problem("send the body as application/json")
 
 
 def _read_bytes(asked: Request, max_body: int | None) -> Any:
     """Return the body, or the problem of one that is too large, encoded, or broken off."""
     environ = asked.environ
     if "HTTP_CONTENT_ENCODING" in environ and environ["HTTP_CONTENT_ENCODING"] != "identity":
-        return of_status(415, "send the body without a content encoding")
+        return UNSUPPORTED_MEDIA_TYPE.problem("send the body without a content encoding")
     most = max_body or options_of(current_app).max_body
     configured, length = asked.max_content_length, asked.content_length
     most = most if configured is None else min(most, configured)
@@ -168,10 +174,10 @@ def _read_bytes(asked: Request, max_body: int | None) -> Any:
         try:
             raw = asked.get_data()
         except ClientDisconnected:
-            return of_status(400, "the body ended before its Content-Length")
+            return INCOMPLETE_BODY.problem()
         if len(raw) <= most:
             return raw
-    return of_status(413, f"the body has more than {most} bytes")
+    return BODY_TOO_LARGE.problem(f"the body has more than {most} bytes")
 
 
 class Answers:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from quadra_matrix import __version__
 from quadra_matrix.api.flask import problem_response
-from quadra_matrix.api.problem import FieldError, Problem, of_status, pointer, refusal
+from quadra_matrix.api.problem import INVALID_REQUEST, MALFORMED_JSON, FieldError, Problem, of_status, pointer
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import BadRows, ModelRefused, UnknownModel
 from quadra_matrix.service.models import tensors
@@ -153,17 +153,15 @@ def _read() -> tuple[InferRequest, list[Tensor]] | Problem:
     body = request.get_data(cache=False)
     length = request.headers.get(JSON_LENGTH, str(len(body)))
     if not (length.isascii() and length.isdigit() and int(length[:12]) <= len(body)):
-        return refusal(
-            400, "Bad Request", [FieldError("is no number of bytes of the body", f"#/{JSON_LENGTH}", "header")]
-        )
+        wrong = FieldError("is no number of bytes of the body", f"#/{JSON_LENGTH}", "header")
+        return INVALID_REQUEST.problem(errors=[wrong])
     header, binary = body[: int(length)], body[int(length) :]
     try:
         asked = _REQUEST.validate_json(header)
     except ValidationError as refused:
         errors = refused.errors(include_url=False, include_context=False, include_input=False)
-        status = 400 if errors[0]["type"] == "json_invalid" else 422
-        found = [FieldError(error["msg"], pointer(*error["loc"])) for error in errors]
-        return refusal(status, "Bad Request" if status == 400 else "Unprocessable Content", found)
+        kind = MALFORMED_JSON if errors[0]["type"] == "json_invalid" else INVALID_REQUEST
+        return kind.problem(errors=[FieldError(error["msg"], pointer(*error["loc"])) for error in errors])
     return asked, _tensors(asked, binary)
 
 

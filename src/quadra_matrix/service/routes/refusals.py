@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http
 from collections.abc import Mapping
 
 from flask import Blueprint, Response
 
 from quadra_matrix.api.flask import problem_response
-from quadra_matrix.api.problem import FieldError, Problem, pointer, refusal
+from quadra_matrix.api.problem import FieldError, Problem, kind_of, pointer
 from quadra_matrix.errors import (
     BadDataset,
     BadRows,
@@ -37,8 +36,8 @@ def answer_refusals(routes: Blueprint) -> None:
 
 def problem_of(refused: ModelRefused) -> Problem:
     """Return the problem that a refusal is."""
-    status = STATUSES[type(refused)]
-    return refusal(status, http.HTTPStatus(status).phrase, _places(refused), str(refused))
+    kind = type(refused)
+    return kind_of(kind, STATUSES[kind]).problem(str(refused), _places(refused))
 
 
 def _answer(refused: ModelRefused) -> Response:

@@ -13,14 +13,20 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from quadra_matrix.api.flask import validated
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import JobOver, KeyReused, QuadraError, QueueFull, RequestRefused, UnknownJob
+from quadra_matrix.errors import JobOver, KeyReused, QuadraError, QueueFull, ServiceStopping, UnknownJob
 from quadra_matrix.service.jobs import machine
 from quadra_matrix.service.jobs.submit import submit_training
 from quadra_matrix.service.models.request import TrainingRequest
 from quadra_matrix.store import Job, JobState, JobStore
 
-STATUSES: Mapping[type[QuadraError], int] = {UnknownJob: 404, JobOver: 409, KeyReused: 422, QueueFull: 429}
-"""What each refusal of the job table is over HTTP."""
+STATUSES: Mapping[type[QuadraError], int] = {
+    UnknownJob: 404,
+    JobOver: 409,
+    KeyReused: 409,
+    QueueFull: 429,
+    ServiceStopping: 503,
+}
+"""What each refusal of a job is over HTTP."""
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a training request: it may hold its rows."""
@@ -102,12 +108,11 @@ def train_routes(
     routes = Blueprint("train", __name__, url_prefix="/api/train")
 
     @routes.post("")
-    @validated(status=202, responses={422: Problem, 429: Problem, 503: Problem}, max_body=MAX_BODY)
+    @validated(status=202, responses={409: Problem, 429: Problem}, max_body=MAX_BODY)
     def train(body: TrainingRequest, headers: TrainHeaders) -> tuple[JobView, int, dict[str, str]]:
         """Queue a training and answer its job."""
         if stopping():
-            wait = {"Retry-After": str(STOPPING_FOR)}
-            raise RequestRefused(503, "the service is being stopped and takes no jobs", headers=wait)
+            raise ServiceStopping(STOPPING_FOR)
         job = submit_training(jobs, body, key=headers.idempotency_key, queue_limit=queue_limit, now=clock.now())
         return view(job), 202, {"Location": f"/api/train/{job.id}"}
 
