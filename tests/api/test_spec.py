@@ -347,3 +347,15 @@ def test_a_channel_needs_an_address_and_a_message() -> None:
         Channel("ws", sends=(Item,))
     with pytest.raises(InvalidValue, match="at least one message type"):
         Channel("/ws")
+
+
+def test_a_view_that_takes_files_says_which() -> None:
+    app = Flask("x")
+    view = documented(body=bytes, body_media=["text/csv", "image/png"])(lambda: "")
+    app.add_url_rule("/", "upload", view, methods=["POST"])
+
+    body = setup_api_documentation(app).openapi()["paths"]["/"]["post"]["requestBody"]
+
+    assert body["required"]
+    assert list(body["content"]) == ["text/csv", "image/png"]
+    assert body["content"]["text/csv"]["schema"] == {"type": "string", "format": "binary"}

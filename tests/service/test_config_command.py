@@ -39,6 +39,7 @@ def test_check_shows_no_secret(arguments: list[str], environment: str, monkeypat
     monkeypatch.setenv("SECRET_KEY", "hunter2-and-too-short")
     monkeypatch.setenv("QUADRA_DATABASE_URL", "postgresql://me:hunter2@host/name?password=hunter2")
     monkeypatch.setenv("QUADRA_REDIS_URL", "redis://:hunter2@host:6379/0")
+    monkeypatch.setenv("QUADRA_API_PASSWORD", "hunter2")
 
     ran = CliRunner().invoke(main, ["config", "check", *arguments])
 

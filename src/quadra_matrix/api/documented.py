@@ -17,6 +17,7 @@ def documented(
     *,
     tags: Iterable[str] | None = None,
     security: Iterable[str] | None = None,
+    body_media: Iterable[str] = ("application/json",),
     responses: Mapping[int, Any] | None = None,
     examples: Mapping[str, Any] | None = None,
     **words: Any,
@@ -25,6 +26,7 @@ def documented(
     refinement = Refinement(
         tags=None if tags is None else tuple(tags),
         security=None if security is None else tuple(security),
+        body_media=tuple(body_media),
         responses=dict(responses or {}),
         examples=dict(examples or {}),
         **words,

@@ -32,6 +32,8 @@ class Refinement:
     """Names of the security schemes, any one of which lets a caller in; empty for a public view."""
     body: Any = None
     """Type of a body that the view reads by itself."""
+    body_media: tuple[str, ...] = ("application/json",)
+    """Media types of that body; of ``bytes``, the files that the view takes."""
     response: Any = None
     """Type of an answer that the view makes by itself."""
     responses: Mapping[int, Any] = field(default_factory=dict)

@@ -21,7 +21,7 @@ _TEXT: dict[Any, tuple[str, dict[str, Any]]] = {
 _DESCRIPTIONS = {
     400: "The body is not valid JSON.",
     413: "The body is too large.",
-    415: "The body is not sent as JSON.",
+    415: "The body is of a media type that is not taken.",
     422: "The request does not fit its schema.",
     500: "The service failed; the trace id finds out why.",
 }
@@ -52,7 +52,7 @@ def _uses(info: Info, operations: Iterable[Operation]) -> Iterator[Use]:
     for operation in operations:
         contract = operation.contract
         for kind in (contract.body, contract.query, contract.path, contract.headers, operation.refined.body):
-            if kind is not None:
+            if kind is not None and kind not in _TEXT:
                 yield Use(kind, is_answer=False)
         for kind in operation.answers().values():
             if kind is not None and kind not in _TEXT:
@@ -113,8 +113,10 @@ def _request_body(operation: Operation, components: Components) -> dict[str, Any
     if kind is None:
         return None
     examples = {name: {"value": value} for name, value in operation.refined.examples.items()}
-    content = _said(schema=components[Use(kind, False)], examples=examples or None)
-    return {"required": not allows_none(kind), "content": {JSON: content}}
+    schema = _TEXT[kind][1] if kind in _TEXT else components[Use(kind, False)]
+    content = _said(schema=schema, examples=examples or None)
+    media = operation.refined.body_media
+    return {"required": not allows_none(kind), "content": dict.fromkeys(media, content)}
 
 
 def _responses(operation: Operation, components: Components) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _response(operation: Operation, status: int, kind: Any, components: Componen
         return {"description": description}
     media: str = JSON
     schema: dict[str, Any] = {}
-    if kind is Problem:
+    if isinstance(kind, type) and issubclass(kind, Problem):
         media = MEDIA_TYPE
     if kind in _TEXT:
         media, schema = _TEXT[kind]

@@ -11,9 +11,7 @@ from functools import partial
 
 from flask import Flask
 
-from quadra_matrix import __version__
-from quadra_matrix.api.asyncapi import Channel
-from quadra_matrix.api.flask import setup_api_documentation, setup_problem_errors
+from quadra_matrix.api.flask import setup_problem_errors
 from quadra_matrix.breaker import CircuitBreaker
 from quadra_matrix.breaker.flask import is_local_request, setup_circuit_breakers
 from quadra_matrix.breaker.registry import Registry as Circuits
@@ -21,10 +19,10 @@ from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
+from quadra_matrix.service.documentation import describe_api
 from quadra_matrix.service.experiments import ChangesFile, DatabaseStore, close
 from quadra_matrix.service.health import Check, State, examine
 from quadra_matrix.service.jobs.__main__ import last_beat
-from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.models.datasets import Datasets
 from quadra_matrix.service.models.experiments import ModelExperiments
 from quadra_matrix.service.models.inference import Inference
@@ -52,9 +50,6 @@ STATUSES: dict[type[QuadraError], int] = {
     **experiments.STATUSES,
 }
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
-
-CHANNELS = (Channel("/ws", sends=(WebSocketMessage,), summary="What happens to jobs, on the hub's own port."),)
-"""WebSockets of the service, for its documentation."""
 
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
@@ -147,7 +142,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
     ):
         app.register_blueprint(routes)
     setup_circuit_breakers(app, parts.circuits)
-    setup_api_documentation(app, title="Quadra Matrix", version=__version__, channels=CHANNELS)
+    describe_api(app, settings)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import get_args
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import SecretStr
@@ -54,7 +55,11 @@ def describe(settings: Settings | None, sources: Mapping[str, Source]) -> list[O
 def _unread(name: str, field: FieldInfo, source: Source) -> str | None:
     if source.text is None:
         return None if field.default_factory else shown(field.default)
-    return MASK if name == "secret_key" else shown(source.text)
+    return MASK if _is_secret(field) else shown(source.text)
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def shown(value: object) -> str | None:

@@ -141,6 +141,12 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, repr=False)
     """redis://host:port/0, for state that several machines share; unset means none."""
 
+    api_pages: bool = True
+    """Serve /api/docs, /api/redoc and /api/asyncapi; the documents they show are served in any case."""
+
+    api_password: SecretStr | None = Field(default=None, repr=False)
+    """Password, under any user name, that the API's documents and pages ask for; unset leaves them open."""
+
     log_level: LogLevel = LogLevel.INFO
     """DEBUG, INFO, WARNING or ERROR."""
 

@@ -34,7 +34,7 @@ def test_the_smallest_request_names_a_model_and_data() -> None:
         ({"data": {"source": "file", "name": "/etc/passwd"}}, ("data",)),
         ({"test_fraction": 0.9}, ("test_fraction",)),
         ({"test_fraction": "0.2"}, ("test_fraction",)),
-        ({"folds": 1}, ()),
+        ({"folds": 1}, ("folds",)),
         ({"folds": True}, ("folds",)),
         ({"target": "a", "features": ["a", "b"]}, ()),
         ({"features": ["b", "b"]}, ()),

@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 from flask import Blueprint, Request, request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from quadra_matrix.api.flask import validated
+from quadra_matrix.api.flask import documented, validated
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.errors import RequestRefused, UploadTooLarge
 from quadra_matrix.service.models.datasets import Datasets, Format
@@ -80,7 +80,8 @@ def dataset_routes(datasets: Datasets, *, max_upload_bytes: int) -> Blueprint:
     answer_refusals(routes)
 
     @routes.post("")
-    @validated(status=201, responses={413: Problem, 415: Problem, 422: Problem})
+    @documented(body=bytes, body_media=MEDIA_TYPES)
+    @validated(status=201, responses={413: Problem, 415: Problem})
     def upload(query: UploadQuery) -> tuple[DatasetView, int, dict[str, str]]:
         """Keep a table: the body is the file itself, as text/csv or application/vnd.apache.parquet."""
         asked = request

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from quadra_matrix import __version__
-from quadra_matrix.api.flask import validated
+from quadra_matrix.api.flask import documented, validated
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.service.health import Check, Report, State, examine
 from quadra_matrix.telemetry.series import Metrics
@@ -46,6 +46,10 @@ class Liveness(BaseModel):
     """The process answers; restart it when this does not come."""
 
     status: State = State.OK
+
+
+class MetricsResponse(RootModel[str]):
+    """Every number in the Prometheus text format; in OpenMetrics for a scraper that asks for it."""
 
 
 def health_routes(
@@ -90,6 +94,7 @@ def health_routes(
         return answer(examine(needed, clock=clock))
 
     @routes.get("/metrics")
+    @documented(media="text/plain", response=MetricsResponse)
     def prometheus() -> Response:
         """Return the numbers of all workers in Prometheus text."""
         text, content_type = metrics.exposition(request.headers.get("Accept", ""))

@@ -7,21 +7,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from quadra_matrix import __version__
-from quadra_matrix.api.flask import problem_response
-from quadra_matrix.api.problem import INVALID_REQUEST, MALFORMED_JSON, FieldError, Problem, of_status, pointer
+from quadra_matrix.api.flask import documented, problem_response, validated
+from quadra_matrix.api.problem import INVALID_REQUEST, MALFORMED_JSON, MEDIA_TYPE, FieldError, Problem, pointer
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import BadRows, ModelRefused, UnknownModel
+from quadra_matrix.errors import BadRows, RequestRefused, UnknownModel
 from quadra_matrix.service.models import tensors
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.models.registry import Registry
 from quadra_matrix.service.models.tensors import Tensor
-from quadra_matrix.service.routes.refusals import STATUSES, problem_of
+from quadra_matrix.service.routes.protocol_messages import (
+    InferRequest,
+    InferResponse,
+    InputMetadata,
+    InputParameters,
+    ModelMetadata,
+    ModelReady,
+    ProtocolError,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    TensorMetadata,
+)
+from quadra_matrix.service.routes.refusals import answer_refusals
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 """Header of a request in binary form: how many of its bytes are JSON; raw tensors follow."""
@@ -29,40 +42,12 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 MOST_BODY = 64 * 1024 * 1024
 """Bytes of a request."""
 
-Element = bool | int | float | str
-
-
-class Lax(BaseModel):
-    """Base of what the protocol sends: it allows members that a server does not know."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class InputTensor(Lax):
-    """One tensor; its elements stand in ``data`` or follow the JSON in binary."""
-
-    name: str
-    datatype: str
-    shape: Annotated[list[Annotated[int, Field(ge=0, le=10_000_000)]], Field(min_length=1, max_length=8)]
-    data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
-
-
-class OutputTensor(Lax):
-    """One output that the caller wants."""
-
-    name: str
-
-
-class InferRequest(Lax):
-    """A request of the protocol."""
-
-    id: str | None = None
-    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
-    outputs: list[OutputTensor] | None = None
-
+EXAMPLE = {"inputs": [{"name": "numeric", "datatype": "FP64", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]}
 
 _REQUEST = TypeAdapter(InferRequest)
+
+_LOST: dict[int, Any] = {404: ProtocolError, 500: ProtocolError, 503: ProtocolError}
+"""What a route that names a model may answer instead of it."""
 
 
 def inference_protocol_routes(
@@ -74,58 +59,78 @@ def inference_protocol_routes(
 ) -> Blueprint:
     """Return the routes of the protocol. ``ready`` tells whether the service takes requests."""
     routes = Blueprint("inference_protocol", __name__, url_prefix="/v2")
-    for kind in STATUSES:
-        routes.register_error_handler(kind, _answer_refusal)
+    answer_refusals(routes)
+    routes.after_request(_say_it_as_the_protocol_does)
 
     @routes.get("")
-    def server() -> Response:
+    @validated(responses={500: ProtocolError})
+    def server() -> ServerMetadata:
         """Tell the name and version of the server."""
-        return jsonify(name="quadra-matrix", version=__version__, extensions=["binary_tensor_data"])
+        return ServerMetadata(version=__version__)
 
     @routes.get("/health/live")
-    def live() -> Response:
+    @validated(responses={500: ProtocolError})
+    def live() -> ServerLive:
         """Tell that the process answers."""
-        return jsonify(live=True)
+        return ServerLive()
 
     @routes.get("/health/ready")
-    def is_ready() -> tuple[Response, int] | Response:
+    @validated(responses={500: ProtocolError, 503: ProtocolError})
+    def is_ready() -> ServerReady:
         """Tell whether the service takes requests."""
-        return jsonify(ready=True) if ready() else _answer(of_status(503, "the service is not ready"))
+        if not ready():
+            raise RequestRefused(503, "the service is not ready")
+        return ServerReady()
 
     @routes.get("/models/<name>")
-    @routes.get("/models/<name>/versions/<version>")
-    def metadata(name: str, version: str | None = None) -> Response:
+    @routes.get("/models/<name>/versions/<version>", endpoint="version_metadata")
+    @validated(responses=_LOST)
+    def metadata(name: str, version: str | None = None) -> ModelMetadata:
         """Describe the tensors that a model takes and answers."""
         found = registry.find(name, version=_number(registry, name, version))
         inputs = [
-            {
-                "name": tensor,
-                "datatype": "BYTES" if tensor == tensors.CATEGORICAL else "FP64",
-                "shape": [-1, len(features)],
-                "parameters": {"features": features},
-            }
+            InputMetadata(
+                name=tensor,
+                datatype="BYTES" if tensor == tensors.CATEGORICAL else "FP64",
+                shape=[-1, len(features)],
+                parameters=InputParameters(features=features),
+            )
             for tensor, features in tensors.expected(found.features).items()
         ]
-        versions = [str(number) for number in registry.catalogue().versions[name]]
-        platform = f"quadra-matrix_{found.engine}"
-        outputs = tensors.outputs_of(found)
-        return jsonify(name=name, versions=versions, platform=platform, inputs=inputs, outputs=outputs)
+        return ModelMetadata(
+            name=name,
+            versions=[str(number) for number in registry.catalogue().versions[name]],
+            platform=f"quadra-matrix_{found.engine}",
+            inputs=inputs,
+            outputs=[TensorMetadata(**output) for output in tensors.outputs_of(found)],
+        )
 
     @routes.get("/models/<name>/ready")
-    @routes.get("/models/<name>/versions/<version>/ready")
-    def model_ready(name: str, version: str | None = None) -> Response:
+    @routes.get("/models/<name>/versions/<version>/ready", endpoint="version_ready")
+    @validated(responses=_LOST)
+    def model_ready(name: str, version: str | None = None) -> ModelReady:
         """Load a model if it is not in memory, and tell that it answers."""
         inference.model(name, version=_number(registry, name, version))
-        return jsonify(name=name, ready=True)
+        return ModelReady(name=name)
 
     @routes.post("/models/<name>/infer")
-    @routes.post("/models/<name>/versions/<version>/infer")
+    @routes.post("/models/<name>/versions/<version>/infer", endpoint="version_infer")
+    @documented(
+        body=InferRequest,
+        response=InferResponse,
+        examples={"numbers": EXAMPLE},
+        responses={**_LOST, 400: ProtocolError, 413: ProtocolError, 422: ProtocolError},
+    )
     def infer(name: str, version: str | None = None) -> Response:
-        """Predict the rows of tensors."""
+        """Predict the rows of tensors.
+
+        A request in the protocol's binary form holds raw tensors after its JSON, whose length is then told by the
+        header Inference-Header-Content-Length.
+        """
         started = clock.monotonic()
         read = _read()
         if isinstance(read, Problem):
-            return _answer(read)
+            return problem_response(read)
         asked, given = read
         model = inference.model(name, version=_number(registry, name, version))
         inputs = tensors.inputs_of(model.version.features, given)
@@ -190,14 +195,10 @@ def _wanted(asked: InferRequest, outputs: list[dict[str, Any]]) -> list[dict[str
     return [by_name[wanted.name] for wanted in asked.outputs]
 
 
-def _answer_refusal(refused: ModelRefused) -> Response:
-    return _answer(problem_of(refused))
-
-
-def _answer(problem: Problem) -> Response:
+def _say_it_as_the_protocol_does(response: Response) -> Response:
     """Return a problem document with the protocol's own member for what went wrong."""
-    response = problem_response(problem)
-    document = json.loads(response.get_data())
-    told = "; ".join(f"{error.pointer} {error.detail}" for error in problem.errors)
-    response.set_data(json.dumps(document | {"error": problem.detail or told or problem.title}))
+    if response.mimetype == MEDIA_TYPE:
+        problem = json.loads(response.get_data())
+        told = "; ".join(f"{error['pointer']} {error['detail']}" for error in problem.get("errors", ()))
+        response.set_data(json.dumps(problem | {"error": problem.get("detail") or told or problem["title"]}))
     return response

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from quadra_matrix.api.flask import validated
+from quadra_matrix.api.flask import documented, validated
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.errors import UnknownModel
 from quadra_matrix.service.models.registry import Registry
@@ -17,7 +17,9 @@ from quadra_matrix.service.models.request import Name, Wire
 from quadra_matrix.service.routes.refusals import answer_refusals
 from quadra_matrix.store.models import Catalogue, Engine, Kind, ModelVersion, Task
 
-VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1, description="Number of a version; counts from 1.")]
+VersionNumber = Annotated[
+    int, Field(ge=1, le=2**31 - 1, description="Number of a version; counts from 1.", examples=[1])
+]
 
 
 class FeatureView(BaseModel):
@@ -157,6 +159,7 @@ def model_routes(registry: Registry) -> Blueprint:
         return _version(registry.catalogue(), registry.find(path.model, version=path.version))
 
     @routes.put("/<model>/aliases/<alias>")
+    @documented(examples={"first": {"version": 1}})
     @validated(responses={404: Problem})
     def alias_moved(path: AliasPath, body: AliasMove) -> AliasView:
         """Point an alias at a version, making the alias if needed; the next prediction in any worker follows it."""

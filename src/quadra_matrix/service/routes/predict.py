@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from quadra_matrix.api.flask import trace_id, validated
+from quadra_matrix.api.flask import documented, trace_id, validated
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.experiments.model import ModelChoice
 from quadra_matrix.service.models.experiments import ModelExperiments
@@ -28,12 +28,34 @@ Cell = Annotated[
 Rows = Annotated[list[list[Cell]] | list[dict[str, Cell]], Field(union_mode="left_to_right")]
 
 
+EXAMPLES = {
+    "lists": {"model": "iris", "rows": [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, None]]},
+    "records": {
+        "model": "iris",
+        "version": 1,
+        "rows": [
+            {
+                "sepal length (cm)": 5.1,
+                "sepal width (cm)": 3.5,
+                "petal length (cm)": 1.4,
+                "petal width (cm)": 0.2,
+            }
+        ],
+    },
+}
+
+
 class InferenceRequest(Wire):
     """Rows to predict, and which version should."""
 
     model_config = ConfigDict(
         use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"model": "iris", "rows": [[5.1, 3.5, 1.4, 0.2]]}]},
+        json_schema_extra={
+            "not": {
+                "properties": {"version": {"type": "integer"}, "alias": {"type": "string"}},
+                "required": ["version", "alias"],
+            },
+        },
     )
 
     rows: Rows
@@ -95,6 +117,7 @@ def predict_routes(inference: Inference, trials: ModelExperiments, *, default_mo
     answer_refusals(routes)
 
     @routes.post("/api/predict")
+    @documented(examples=EXAMPLES)
     @validated(responses={404: Problem, 503: Problem}, max_body=min(MOST_BODY, max_rows * BYTES_A_ROW))
     def predict(body: InferenceRequest) -> InferenceResponse:
         """Predict rows with a version of a model."""

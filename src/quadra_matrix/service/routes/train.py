@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from flask import Blueprint
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from quadra_matrix.api.flask import validated
+from quadra_matrix.api.flask import documented, validated
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import JobOver, KeyReused, QuadraError, QueueFull, ServiceStopping, UnknownJob
@@ -34,11 +34,22 @@ MAX_BODY = 64 * 1024 * 1024
 STOPPING_FOR = 10
 """Seconds after which a caller that met a stopping service should try again."""
 
+EXAMPLES = {
+    "built-in": {"model": "iris", "data": {"source": "builtin", "name": "iris"}},
+    "inline": {
+        "model": "switch",
+        "data": {"source": "inline", "columns": ["volts", "on"], "rows": [[0.1, False], [4.9, True]] * 10},
+        "target": "on",
+        "estimator": {"name": "random_forest", "trees": 20},
+        "folds": 2,
+    },
+}
+
 JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id of a job: 32 hexadecimal digits.")]
 
 
-class JobView(BaseModel):
-    """A job as its callers see it."""
+class TrainingResponse(BaseModel):
+    """A training job as its callers see it."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -68,7 +79,7 @@ class JobList(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    jobs: list[JobView]
+    jobs: list[TrainingResponse]
     next: JobId | None
     """Give it as ``before`` to see older jobs; null at the end."""
 
@@ -108,8 +119,9 @@ def train_routes(
     routes = Blueprint("train", __name__, url_prefix="/api/train")
 
     @routes.post("")
+    @documented(examples=EXAMPLES)
     @validated(status=202, responses={409: Problem, 429: Problem}, max_body=MAX_BODY)
-    def train(body: TrainingRequest, headers: TrainHeaders) -> tuple[JobView, int, dict[str, str]]:
+    def train(body: TrainingRequest, headers: TrainHeaders) -> tuple[TrainingResponse, int, dict[str, str]]:
         """Queue a training and answer its job."""
         if stopping():
             raise ServiceStopping(STOPPING_FOR)
@@ -126,22 +138,22 @@ def train_routes(
 
     @routes.get("/<job>")
     @validated(responses={404: Problem})
-    def shown(path: JobPath) -> JobView:
+    def shown(path: JobPath) -> TrainingResponse:
         """Show one job."""
         return view(jobs.get(path.job))
 
     @routes.post("/<job>/cancel")
     @validated(status=202, responses={404: Problem, 409: Problem})
-    def cancel(path: JobPath) -> JobView:
+    def cancel(path: JobPath) -> TrainingResponse:
         """Cancel a job: at once while it waits, within seconds while it runs. One that ended otherwise is a 409."""
         return view(jobs.change(path.job, partial(machine.ask_to_cancel, now=clock.now())))
 
     return routes
 
 
-def view(job: Job) -> JobView:
+def view(job: Job) -> TrainingResponse:
     """Return a job as its callers see it."""
-    return JobView(
+    return TrainingResponse(
         id=job.id,
         kind=job.kind,
         state=job.state,

@@ -1,0 +1,81 @@
+"""What the operators' routes of circuit breakers take and answer, for the documents; the routes are the breaker's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from quadra_matrix.api.operation import Refinement
+from quadra_matrix.api.problem import Problem
+
+Count = Field(ge=0)
+
+
+class CircuitView(BaseModel):
+    """One circuit breaker of the worker that answers."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
+
+    name: str
+    state: str
+    """closed, open or half_open."""
+    mode: str
+    """auto while the rules decide; otherwise what an operator asked for."""
+    successes: int = Count
+    failures: int = Count
+    ignored: int = Count
+    """Calls that say nothing: ignored exceptions, cancelled, interrupted or closed early."""
+    slow: int = Count
+    rejected: int = Count
+    spared: int = Count
+    """Calls that only shadow mode let through."""
+    stale: int = Count
+    """Results that came after the circuit had changed."""
+    opened: int = Count
+    half_opened: int = Count
+    closed: int = Count
+    seconds_in_state: float = Field(ge=0)
+    retry_after: float | None
+    """Seconds until a call may be admitted; null while closed, or held open by an operator."""
+    last_failure: str | None
+    last_failure_at: AwareDatetime | None
+    success_rate: float = Field(ge=0, le=100)
+    """Percentage of the calls that succeeded; 100 before the first."""
+
+
+class CircuitList(BaseModel):
+    """Every circuit breaker of the worker that answers."""
+
+    circuit_breakers: list[CircuitView]
+
+
+class CircuitChange(BaseModel):
+    """What an operator wants."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    action: Literal["open", "close", "reset", "disable", "shadow"]
+
+
+_KEPT_OUT = {403: Problem}
+
+REFINEMENTS = {
+    "circuit_breakers_list_breakers": Refinement(
+        summary="List the circuit breakers; on the service's own machine only.",
+        response=CircuitList,
+        responses=_KEPT_OUT,
+    ),
+    "circuit_breakers_show_breaker": Refinement(
+        summary="Show one circuit breaker; on the service's own machine only.",
+        response=CircuitView,
+        responses=_KEPT_OUT,
+    ),
+    "circuit_breakers_change_breaker": Refinement(
+        summary="Open, close, reset, disable or shadow a circuit breaker; on the service's own machine only.",
+        body=CircuitChange,
+        response=CircuitView,
+        responses=_KEPT_OUT | {400: Problem},
+    ),
+}
+"""What the documents say of each route, by operation id."""
