@@ -60,7 +60,7 @@ def test_a_cell_is_a_finite_number(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "rows", "message"),
-    [(["a", "a"], [[1, 2]], "twice"), (["a", "b"], [[1, 2], [3]], r"rows\[1\] has 1 cells; columns names 2")],
+    [(["a", "a"], [[1, 2]], "twice"), (["a", "b"], [[1, 2], [3, 4, 5]], r"rows\[1\] has 3 cells; columns names 2")],
 )
 def test_an_inline_table_is_rectangular(columns: list[str], rows: list[list[int]], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

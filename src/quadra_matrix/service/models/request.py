@@ -20,6 +20,7 @@ Cell = bool | int | FiniteFloat | Annotated[str, Field(max_length=10_000)] | Non
 """One value of a table; null where it is missing."""
 
 
+Cells = Annotated[list[Cell], Field(min_length=2, max_length=MAX_COLUMNS)]
 _DISTINCT = {"uniqueItems": True}
 
 
@@ -47,7 +48,7 @@ class Inline(Wire):
 
     source: Literal["inline"] = "inline"
     columns: Annotated[list[ColumnName], Field(min_length=2, max_length=MAX_COLUMNS, json_schema_extra=_DISTINCT)]
-    rows: Annotated[list[list[Cell]], Field(min_length=1, max_length=MAX_INLINE_ROWS)]
+    rows: Annotated[list[Cells], Field(min_length=1, max_length=MAX_INLINE_ROWS)]
     """Each row has a cell for each column."""
 
     @model_validator(mode="after")

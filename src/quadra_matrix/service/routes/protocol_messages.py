@@ -39,7 +39,7 @@ class OutputTensor(Lax):
 class InferRequest(Lax):
     """A request of the protocol."""
 
-    id: str | None = None
+    id: Annotated[str, Field(pattern=r"^[^\u0000]*$")] | None = None
     """Comes back in the answer."""
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=16)]
     outputs: list[OutputTensor] | None = None
