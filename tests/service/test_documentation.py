@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 from pydantic import TypeAdapter
 
-from quadra_matrix.api.lint import remarks
 from quadra_matrix.api.spec import example_requests
+from quadra_matrix.cli import main
 from quadra_matrix.service.app import create_app
 from quadra_matrix.service.circuits import CircuitList, CircuitView
 from quadra_matrix.service.routes import protocol_messages as protocol
 from quadra_matrix.service.settings import Settings
+from tests.api.serving import served
 from tests.service.wired import settings_with_iris
 from tests.services.process import free_port
 
@@ -39,8 +41,11 @@ def document_of(client: FlaskClient) -> dict[str, Any]:
     return document
 
 
-def test_there_is_nothing_to_remark(client: FlaskClient) -> None:
-    assert remarks(document_of(client)) == []
+def test_lint_has_nothing_to_remark(client: FlaskClient) -> None:
+    with served(client.application) as address:
+        ran = CliRunner().invoke(main, ["api", "lint", "--url", address])
+
+    assert (ran.exit_code, ran.stdout) == (0, ""), ran.output
 
 
 def test_every_documented_example_is_accepted(client: FlaskClient) -> None:

@@ -85,7 +85,8 @@ class TrainingRequest(Wire):
     """The columns to predict from, the target not among them; all but the target when not given."""
     task: Task | None = Field(default=None, strict=False)
     """Inferred when not given: a target of categories, flags or at most 20 whole numbers is classification."""
-    estimator: Estimator = Linear()
+    estimator: Estimator = Field(default_factory=Linear)  # a default written out here stops generated clients
+    """The linear one when not given."""
     test_fraction: Annotated[FiniteFloat, Field(ge=0.05, le=0.5)] = 0.2
     """Part of the rows that is held out for the metrics."""
     folds: Annotated[int, Field(ge=0, le=20, json_schema_extra={"not": {"const": 1}}), AfterValidator(_not_one)] = 0
