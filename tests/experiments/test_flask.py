@@ -170,17 +170,18 @@ def test_any_process_starts_what_another_created_and_takes_its_outcomes(client: 
     ("method", "path", "body", "status"),
     [
         ("GET", "/api/experiments/nope", None, 404),
-        ("GET", "/api/experiments/exp/tall.svg", None, 400),
         ("POST", "/api/experiments", [], 400),
         ("POST", "/api/experiments", {"name": "x"}, 400),
         ("POST", "/api/experiments/exp/pause", None, 409),
-        ("POST", "/api/experiments/exp/fly", None, 400),
         ("POST", "/api/experiments/exp/start", {"now": 1}, 400),
         ("POST", "/api/experiments/exp/reweight", None, 400),
         ("POST", "/api/experiments/exp/reweight", {"weights": 1}, 400),
         ("POST", "/api/outcomes", {"variant": "control"}, 400),
         ("POST", "/api/outcomes", {"experiment": "exp", "user_id": 1}, 400),
         ("POST", "/api/outcomes", {"experiment": "exp", "user_id": "u", "custom_metrics": [1]}, 400),
+        ("POST", "/api/outcomes", {"experiment": "exp", "user_id": "u", "custom_metrics": []}, 400),
+        ("POST", "/api/outcomes", {"experiment": None, "user_id": "u"}, 400),
+        ("POST", "/api/outcomes", {"experiment": "exp", "user_id": None}, 400),
         ("POST", "/api/outcomes", {"experiment": "exp", "user_id": "u", "value": "9"}, 400),
         ("POST", "/api/outcomes", {"experiment": "nope", "user_id": "u"}, 404),
     ],
@@ -196,6 +197,18 @@ def test_a_refusal_is_a_problem_document(
     assert answer.mimetype == "application/problem+json"
     assert (answer.status_code, problem["status"]) == (status, status)
     assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "exp/tall.svg", 404), ("POST", "exp/fly", 404), ("POST", "exp/results", 405)],
+)
+def test_a_chart_or_a_move_that_does_not_exist_has_no_route(
+    client: FlaskClient, framework: ABTestingFramework, method: str, path: str, status: int
+) -> None:
+    framework.create_experiment("exp", VARIANTS)
+
+    assert client.open(f"/api/experiments/{path}", method=method).status_code == status
 
 
 def test_only_operators_run_experiments_and_everybody_reports(

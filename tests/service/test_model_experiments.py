@@ -172,9 +172,10 @@ def test_an_experiment_over_something_else_than_versions_is_named(client: FlaskC
     ("asked", "status", "said"),
     [
         ({"challengers": {"3": 0.5}}, 404, "version 3 of model 'iris'"),
-        ({"challengers": {"two": 0.5}}, 400, "the number of a version"),
+        ({"challengers": {"two": 0.5}}, 422, ""),
         ({"challengers": {"1": 0.5}}, 400, "other versions than the champion's"),
         ({"challengers": {"2": 1}}, 422, ""),
+        ({"challengers": {"2": 0.6, "02": 0.6}}, 422, ""),
         ({"challengers": {}}, 422, ""),
     ],
 )

@@ -143,14 +143,12 @@ def experiments_blueprint(framework: ABTestingFramework, *, authorize: Callable[
     def show_results(name: str) -> Response:
         return _answer(framework.get_experiment_results(name))
 
-    @api.get("/experiments/<name>/<chart>.svg")
+    @api.get("/experiments/<name>/<any(history, rates):chart>.svg")
     def show_chart(name: str, chart: str) -> Response:
-        drawn = {"history": charts.history_svg, "rates": charts.rates_svg}.get(chart)
-        if drawn is None:
-            raise InvalidValue("chart", chart, "history or rates")
+        drawn = charts.history_svg if chart == "history" else charts.rates_svg
         return Response(drawn(framework.analyse(name)), mimetype="image/svg+xml")
 
-    @api.post("/experiments/<name>/<move>")
+    @api.post("/experiments/<name>/<any(start, pause, complete, reweight, cover):move>")
     def change_experiment(name: str, move: str) -> Response:
         experiment = framework.experiment(name)
         _move(experiment, move, _body(required=False))
@@ -170,9 +168,10 @@ def report_outcomes(framework: ABTestingFramework, body: Mapping[str, Any]) -> N
     if set(body) - known or "experiment" not in body:
         raise InvalidValue("outcome", sorted(body), f"an object with 'experiment' and any of {sorted(known)}")
     for name in ("experiment", "variant", "user_id", "event_id"):
-        if not isinstance(body.get(name, ""), str):
+        absent = name != "experiment" and body.get(name) is None
+        if not absent and not isinstance(body[name], str):
             raise InvalidValue(name, body[name], "text")
-    metrics = body.get("custom_metrics") or {}
+    metrics = {} if body.get("custom_metrics") is None else body["custom_metrics"]
     if not isinstance(metrics, Mapping):
         raise InvalidValue("custom_metrics", metrics, "an object of name to number")
     framework.track_conversion(
@@ -256,8 +255,6 @@ def _move(experiment: Experiment, move: str, body: Mapping[str, Any]) -> None:
         "reweight": (experiment.reweight, {"weights"}),
         "cover": (experiment.cover, {"coverage"}),
     }
-    if move not in moves:
-        raise InvalidValue("move", move, f"one of {', '.join(moves)}")
     act, arguments = moves[move]
     if set(body) - arguments or (move in {"reweight", "cover"} and not body):
         raise InvalidValue("body", sorted(body), f"an object with {sorted(arguments) or 'nothing'}")

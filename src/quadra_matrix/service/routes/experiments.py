@@ -39,6 +39,8 @@ STATUSES: dict[type[QuadraError], int] = {
 
 Authorize = Callable[[], bool]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Digits = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
+"""The number of a version: JSON has only texts for keys."""
 
 
 class ExperimentDraft(BaseModel):
@@ -109,7 +111,7 @@ class ModelTrial(Wire):
         use_attribute_docstrings=True, json_schema_extra={"examples": [{"challengers": {"2": 0.5}, "start": True}]}
     )
 
-    challengers: Annotated[dict[str, Share], Field(min_length=1, max_length=31)]
+    challengers: Annotated[dict[Digits, Share], Field(min_length=1, max_length=31)]
     """Number of a version to its share of the units, above 0 and below 1; the rest stays with the champion."""
     start: bool = False
     """Start at once instead of leaving a draft."""
@@ -150,7 +152,7 @@ def model_experiment_routes(framework: ABTestingFramework, trials: ModelExperime
         experiment = trials.create(
             path.model,
             path.alias,
-            _numbered(body.challengers),
+            {int(version): share for version, share in body.challengers.items()},
             planned_users=body.planned_users,
             conversion_window=body.conversion_window,
             auto_stop=body.auto_stop.value,
@@ -160,14 +162,6 @@ def model_experiment_routes(framework: ABTestingFramework, trials: ModelExperime
         return ExperimentView.model_validate(to_json(experiment.definition)), 201
 
     return routes
-
-
-def _numbered(challengers: Mapping[str, float]) -> dict[int, float]:
-    """Return the challengers by number: JSON has only texts for keys."""
-    for version in challengers:
-        if not (version.isascii() and version.isdecimal()):
-            raise InvalidValue("challengers", version, "the number of a version")
-    return {int(version): share for version, share in challengers.items()}
 
 
 def _answer_invalid(refused: InvalidValue) -> Response:
@@ -199,8 +193,9 @@ _DESCRIBED: Mapping[str, dict[str, Any]] = {
     },
     "show_chart": {
         "summary": "Draw the history or the rates of an experiment; on the service's own machine only.",
+        "response": str,
         "media": "image/svg+xml",
-        "responses": _ONE | {400: Problem},
+        "responses": _ONE,
     },
     "change_experiment": {
         "summary": "Start, pause, complete, reweight or cover an experiment; on the service's own machine only.",
