@@ -7,15 +7,14 @@ import os
 import signal
 import subprocess
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from quadra_matrix.delivery.local import LocalEvidence, LocalTraffic, Machine
+from quadra_matrix.delivery.local import LocalEvidence, LocalTraffic
 from quadra_matrix.delivery.model import Route
-from tests.delivery.conftest import QUADRA, Local, command, is_ready
+from tests.delivery.conftest import Local
 from tests.delivery.load import steady
-from tests.services.process import accepts, free_port, running, wait_until
+from tests.services.process import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -179,21 +178,3 @@ def test_mirrored_requests_reach_the_candidate_and_nobody_sees_them(local: Local
 
     assert answers == {b"v1"}
     wait_until(lambda: sum(one.requests for one in evidence.read("v2").instances.values()) == 20, "20 copies")
-
-
-def test_the_hub_is_on_the_same_origin(tmp_path: Path) -> None:
-    hub, port, folder = free_port(), free_port(), tmp_path / "delivery"
-    server = [part.replace("{port}", str(hub)).replace("{version}", "hub") for part in command()]
-    words = [*QUADRA, "local", "up", "v1", "--state", str(folder), "--port", str(port), "--hub", f"{hub}/ws"]
-    try:
-        with (
-            running(server, log=tmp_path / "hub.log", ready=lambda: accepts(hub)),
-            running([*words, "--", *command()], log=tmp_path / "up.log", ready=lambda: is_ready(folder, "v1")),
-        ):
-            found = [
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).read() for path in ("/ws/x", "/")
-            ]
-    finally:
-        Machine(folder).down()
-
-    assert found == [b"hub", b"v1"]
