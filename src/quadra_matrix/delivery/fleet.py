@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 from quadra_matrix.delivery.envoy import Cluster, Hub
@@ -19,7 +20,7 @@ LONGEST_SOCKET = 100
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a version is started. ``{port}`` and ``{version}`` in its words are filled in."""
+    """How a version is started. ``{port}``, ``{version}`` and ``{free_port}`` in its words are filled in."""
 
     words: tuple[str, ...]
     cwd: str
@@ -27,9 +28,10 @@ class Command:
     def __post_init__(self) -> None:
         require(any("{port}" in word for word in self.words), "command", " ".join(self.words), "one that uses {port}")
 
-    def for_instance(self, version: str, port: int) -> tuple[str, ...]:
-        """Return the words of one instance."""
-        return tuple(word.replace("{port}", str(port)).replace("{version}", version) for word in self.words)
+    def for_instance(self, version: str, port: int, spare: int) -> tuple[str, ...]:
+        """Return the words of one instance; ``spare`` is a second port, for a server that needs two."""
+        filled = {"{port}": str(port), "{version}": version, "{free_port}": str(spare)}
+        return tuple(reduce(lambda text, one: text.replace(*one), filled.items(), word) for word in self.words)
 
 
 @dataclass(frozen=True, slots=True)

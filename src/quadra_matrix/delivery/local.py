@@ -197,7 +197,7 @@ class Machine:
     def _spawned(self, deployed: Deployed, place: int, port: int) -> Instance:
         """Return an instance that was just started."""
         output = self._folder / "logs" / f"{deployed.name}-{place}.log"
-        words = deployed.command.for_instance(deployed.version, port)
+        words = deployed.command.for_instance(deployed.version, port, free_port())
         try:
             return Instance(port, self.processes.start(words, log=output, cwd=Path(deployed.command.cwd)))
         except OSError as failed:

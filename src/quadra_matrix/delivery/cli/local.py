@@ -44,7 +44,7 @@ def up(
 ) -> None:
     """Start VERSION behind the proxy, or take over what runs, and keep it running until interrupted.
 
-    COMMAND starts one process of the version; it must use {port}, and may use {version}.
+    COMMAND starts one process of the version; it must use {port}, and may use {version} and {free_port}.
     """
     given = words_of(command, cwd)
     if given is None:
