@@ -75,3 +75,8 @@ def fail(text: str, code: Exit = Exit.FAILED) -> SystemExit:
 def is_terminal() -> bool:
     """Tell whether a person watches standard output."""
     return sys.stdout.isatty()
+
+
+def can_answer() -> bool:
+    """Tell whether a person who watches standard output can also be asked."""
+    return is_terminal() and sys.stdin.isatty()

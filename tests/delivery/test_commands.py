@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from quadra_matrix.cli import main
-from quadra_matrix.delivery import desk
+from quadra_matrix.delivery import desk, display
 from quadra_matrix.delivery.display import as_json, line
 from quadra_matrix.delivery.engine import Engine, Ports
 from quadra_matrix.delivery.envoy import find_envoy
-from quadra_matrix.delivery.model import Kind, Observation, Phase
+from quadra_matrix.delivery.model import Finding, Kind, Observation, Phase
 from quadra_matrix.delivery.plan import Plan, Step
 from quadra_matrix.delivery.state import FileState
 from quadra_matrix.errors import ProxyUnavailable
-from quadra_matrix.testing.delivery import FakePlatform
+from quadra_matrix.testing.delivery import Behaviour, FakePlatform
 from tests.services.process import free_port
 
 COMMAND = ("--", "python", "app.py", "--port", "{port}")
@@ -119,6 +122,27 @@ def test_a_rollout_is_shown_with_its_evidence(tmp_path: Path) -> None:
     assert json.dumps(as_json(ended), allow_nan=False)
     assert "errors 0.00% to 0.00% not worse" in line(ended, Observation(platform.traffic.route))
     assert "done" in quadra(tmp_path, "canary", "history").stdout
+
+
+def test_the_live_table_shows_steps_shares_rates_and_evidence() -> None:
+    platform = FakePlatform(rate=50, v1=Behaviour(error_rate=0.01), v2=Behaviour(error_rate=0.2))
+    parts = (platform.traffic, platform.workload, platform.evidence, platform.state, platform.outside)
+    screen = Console(file=StringIO(), force_terminal=True, width=160, record=True)
+    plan = Plan(steps=(Step(10, 20), Step(100, 20)), baseline=5)
+    now = platform.clock.now()
+    rollout = desk.new_rollout("r1", Kind.CANARY, plan, stable="v1", candidate="v2", now=now)
+
+    with display.live(screen) as watch:
+        engine = Engine(Ports(*parts), holder="first", clock=platform.clock, watch=watch)
+        engine.lease(lambda record: desk.began(record, rollout, now))
+        engine.run(lambda at: at.verdict.finding is Finding.WORSE)
+    shown = screen.export_text()
+
+    assert "canary v1 to v2: watch" in shown
+    assert "[now 10 %]  [95 %]" in shown
+    assert "v2: 10 % of the traffic, 10 % asked" in shown
+    assert re.search(r"errors +[\d.]+% to [\d.]+% of \d+ +[\d.]+% to [\d.]+% of \d+ +[\d.e+]+ of \d+", shown)
+    assert "worse" in shown
 
 
 def test_a_named_proxy_must_be_a_program(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def beside_a_hub(tmp_path: Path) -> Iterator[Local]:
 
 def test_a_socket_lives_through_a_whole_rollout(beside_a_hub: Local) -> None:
     """Weights, a new version and the end of the old one change files of the proxy; none of it touches the socket."""
-    local, heard = beside_a_hub, []
+    local = beside_a_hub
+    heard: list[str | bytes] = []
 
     def says(message: str) -> None:
         socket.send(message)

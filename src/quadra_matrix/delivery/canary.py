@@ -97,9 +97,17 @@ def _watch(plan: Plan, at: Progress) -> Move:
         return Move(Wait(f"watching {plan.share_at(at.step):g} %"), at)
     if at.verdict.finding is Finding.UNDECIDED:
         return _undecided(plan, at)
-    if step.approve and at.orders.approved < at.step:
+    if awaits_approval(plan, at):
         return Move(Wait("waiting for approval: quadra canary resume"), at)
     return Move(Wait("the step is passed"), enter(at, Phase.AFTER))
+
+
+def awaits_approval(plan: Plan, at: Progress) -> bool:
+    """Tell whether a step is passed but for the word of a person."""
+    step = plan.steps[at.step]
+    is_over = at.phase is Phase.WATCH and not at.orders.paused and at.phase_time >= step.seconds
+    asks = step.approve and at.orders.approved < at.step
+    return is_over and asks and at.verdict.finding is not Finding.UNDECIDED
 
 
 def _undecided(plan: Plan, at: Progress) -> Move:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quadra_matrix.delivery.model import Finding, MetricVerdict, Observation, Rollout
 from quadra_matrix.delivery.planfile import as_document
 from quadra_matrix.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
 
 Watch = Callable[[Rollout, Observation], None]
 
@@ -88,13 +91,13 @@ def plain(say: Callable[[str], None]) -> Watch:
 
 
 @contextmanager
-def live() -> Iterator[Watch]:
-    """Yield a watch that redraws a table on the terminal."""
+def live(console: Console | None = None) -> Iterator[Watch]:
+    """Yield a watch that redraws a table on the terminal, or on another console."""
     try:
         from rich.live import Live
     except ImportError as missing:
         raise MissingExtra("rich", "delivery") from missing
-    with Live(auto_refresh=False) as screen:
+    with Live(console=console, auto_refresh=False) as screen:
 
         def watch(rollout: Rollout, seen: Observation) -> None:
             screen.update(_table(rollout, seen), refresh=True)
@@ -105,7 +108,7 @@ def live() -> Iterator[Watch]:
 COLOUR = {Finding.WORSE: "red", Finding.NOT_WORSE: "green", Finding.UNDECIDED: "yellow"}
 
 
-def _table(rollout: Rollout, seen: Observation) -> Any:
+def _table(rollout: Rollout, seen: Observation) -> Group:
     """Return the picture of a rollout: its steps, and the evidence by metric."""
     from rich.console import Group
     from rich.table import Table

@@ -26,7 +26,7 @@ from quadra_matrix.delivery.outside import World
 from quadra_matrix.delivery.plan import valid_version
 from quadra_matrix.delivery.site import Site, Watch, shares
 from quadra_matrix.errors import RolloutRefused
-from quadra_matrix.terminal import is_terminal, json_option, print_json, remark
+from quadra_matrix.terminal import can_answer, json_option, print_json, remark
 
 
 @click.group(cls=DeliveryGroup)
@@ -70,6 +70,8 @@ def switch(colour: str | None, folder: Path, plan_file: Path | None, as_json: bo
     version = desk.version_of(record, colour)
     if version == serving:
         remark(f"{colour} ({version}) already has the traffic")
+        if as_json:
+            print_json({"colour": colour, "version": version, "phase": None})
         return
     if not LocalWorkload(site.machine).ready(version).ready:
         raise RolloutRefused(f"{colour} ({version}) has no ready instance")
@@ -108,7 +110,8 @@ def finish(folder: Path, as_json: bool) -> None:
 @click.argument("colour")
 @state_option
 @plan_option
-def run_checks(colour: str, folder: Path, plan_file: Path | None) -> None:
+@json_option
+def run_checks(colour: str, folder: Path, plan_file: Path | None, as_json: bool) -> None:
     """Send the plan's smoke tests straight to COLOUR."""
     site = Site.at(folder)
     version = desk.version_of(site.state.read().record, colour)
@@ -117,7 +120,11 @@ def run_checks(colour: str, folder: Path, plan_file: Path | None) -> None:
         raise RolloutRefused(f"{colour} ({version}) has no ready instance")
     plan = plan_of(plan_file)
     World().check(plan.checks, addresses)
-    click.echo(f"{colour} ({version}): {len(plan.checks) * len(addresses)} checks hold")
+    held = len(plan.checks) * len(addresses)
+    if as_json:
+        print_json({"colour": colour, "version": version, "checks": held})
+    else:
+        click.echo(f"{colour} ({version}): {held} checks hold")
 
 
 @bluegreen.command()
@@ -158,7 +165,7 @@ def _finish_the_last(site: Site, watch: Watch) -> None:
 
 def _agrees(version: str) -> bool:
     """Ask whether to switch; without a terminal nobody agrees."""
-    if not is_terminal():
+    if not can_answer():
         remark(f"{version} is ready; switch with: quadra bluegreen switch")
         return False
     return click.confirm(f"{version} is ready. Switch all traffic to it now?")

@@ -10,6 +10,7 @@ import click
 
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.delivery import desk, display, planfile
+from quadra_matrix.delivery.cli.approval import approving, require_somebody, unanswered
 from quadra_matrix.delivery.cli.common import (
     DeliveryGroup,
     cwd_option,
@@ -29,7 +30,7 @@ from quadra_matrix.delivery.model import Finding, Kind, Observation, Orders, Pha
 from quadra_matrix.delivery.plan import Plan, Undecided, valid_version
 from quadra_matrix.delivery.site import Site, shares, unattended
 from quadra_matrix.errors import InvalidValue
-from quadra_matrix.terminal import Exit, fail, is_terminal, json_option, print_json, print_table, remark
+from quadra_matrix.terminal import Exit, can_answer, fail, json_option, print_json, print_table, remark
 
 
 @click.group(cls=DeliveryGroup)
@@ -45,7 +46,7 @@ def canary() -> None:
 @cwd_option
 @json_option
 @click.option("--auto", is_flag=True, help="Take every step without asking.")
-@click.option("--wait", is_flag=True, help="At steps that need approval, wait for: quadra canary resume.")
+@click.option("--wait", is_flag=True, help="At steps that need approval, ask nobody: wait for: quadra canary resume.")
 @click.option("--manual", is_flag=True, help="Start and test VERSION, then leave its share to: quadra canary scale.")
 def deploy(
     version: str,
@@ -62,8 +63,8 @@ def deploy(
     valid_version(version)
     plan, site = plan_of(plan_file), Site.at(folder)
     plan = unattended(plan) if auto else plan
-    if any(step.approve for step in plan.steps) and not (wait or manual or is_terminal()):
-        raise fail("the plan asks for approval and there is no terminal; give --auto or --wait", Exit.NEEDS_ANSWER)
+    if any(step.approve for step in plan.steps) and not (wait or manual or can_answer()):
+        raise unanswered("--auto", "--wait")
     words = words_of(command, cwd)
     with watching(as_json) as watch:
         if manual:
@@ -71,7 +72,8 @@ def deploy(
             order = _left_to_a_person
             rollout = site.deploy(Kind.CANARY, version, plan, watch, command=words, order=order, until=watched)
         else:
-            rollout = site.deploy(Kind.CANARY, version, plan, watch, command=words)
+            with approving(site, watch, wait=wait) as asking:
+                rollout = site.deploy(Kind.CANARY, version, plan, asking, command=words)
     _end_or_ask(site, rollout, as_json=as_json)
 
 
@@ -129,19 +131,27 @@ def rollback(folder: Path, as_json: bool) -> None:
 
 @canary.command()
 @state_option
-def pause(folder: Path) -> None:
+@json_option
+def pause(folder: Path, as_json: bool) -> None:
     """Stay at the share. The candidate is still judged, and still goes back if it is worse."""
-    Site.at(folder).ask(desk.paused)
+    rollout = Site.at(folder).ask(desk.paused)
+    if as_json:
+        print_json(display.as_json(rollout))
 
 
 @canary.command()
 @state_option
 @json_option
-def resume(folder: Path, as_json: bool) -> None:
+@click.option(
+    "--wait", is_flag=True, help="At later steps that need approval, ask nobody: wait for: quadra canary resume."
+)
+def resume(folder: Path, as_json: bool, wait: bool) -> None:
     """Go on: after a pause, at a step that asks for approval, after the process that moved the rollout was lost."""
     site = Site.at(folder)
-    with watching(as_json) as watch:
-        rollout = site.resume(watch)
+    if not wait:
+        require_somebody(site)
+    with watching(as_json) as watch, approving(site, watch, wait=wait) as asking:
+        rollout = site.resume(asking)
     _end_or_ask(site, rollout, as_json=as_json)
 
 
@@ -265,7 +275,7 @@ def _end_or_ask(site: Site, rollout: Rollout, *, as_json: bool) -> None:
     """End, or ask what to do with a rollout that is held where the plan says so and somebody can answer."""
     at = rollout.progress
     if at.phase is Phase.HELD and rollout.plan.undecided is Undecided.ASK:
-        if not is_terminal():
+        if not can_answer():
             raise fail(f"{at.because}; answer with quadra canary promote, resume or rollback", Exit.NEEDS_ANSWER)
         if click.confirm(f"{at.because}\npromote {at.candidate} all the same?"):
             with watching(as_json) as watch:

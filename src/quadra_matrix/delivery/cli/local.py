@@ -26,6 +26,7 @@ def local() -> None:
 @words_argument
 @state_option
 @cwd_option
+@json_option
 @click.option("--port", default=8080, show_default=True, help="Port of the proxy, on 127.0.0.1.")
 @click.option("--health", default="/health", show_default=True, help="Path that answers 200 while a version is ready.")
 @click.option("--instances", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of a version.")
@@ -36,6 +37,7 @@ def up(
     command: tuple[str, ...],
     folder: Path,
     cwd: Path,
+    as_json: bool,
     port: int,
     health: str,
     instances: int,
@@ -51,15 +53,23 @@ def up(
         raise InvalidValue("command", "", "given after --, as: quadra local up v1 -- python app.py --port {port}")
     machine = Site.at(folder).machine
     machine.up(Fleet(port, health, _hub(hub), instances, envoy), version, given)
-    remark(f"http://127.0.0.1:{machine.read().port}  (Ctrl-C stops watching; quadra local down stops everything)")
+    found = machine.read()
+    if as_json:
+        print_json({"url": f"http://127.0.0.1:{found.port}", "versions": sorted(found.deployed)})
+    remark(f"http://127.0.0.1:{found.port}  (Ctrl-C stops watching; quadra local down stops everything)")
     supervise(machine)
 
 
 @local.command()
 @state_option
-def down(folder: Path) -> None:
+@json_option
+def down(folder: Path, as_json: bool) -> None:
     """Stop every version and the proxy."""
-    Site.at(folder).machine.down()
+    machine = Site.at(folder).machine
+    versions = sorted(machine.read().deployed) if machine.is_set_up() else []
+    machine.down()
+    if as_json:
+        print_json({"stopped": versions})
 
 
 @local.command()
