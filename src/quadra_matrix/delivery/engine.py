@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.delivery import bluegreen, canary, desk
 from quadra_matrix.delivery.counters import Reading
 from quadra_matrix.delivery.model import (
+    BACKWARD,
     Action,
     GiveUp,
     Kind,
@@ -37,6 +39,7 @@ from quadra_matrix.errors import (
     RolloutStuck,
     StartRefused,
     StateChanged,
+    StateUnwritable,
     TrafficChanged,
     TrafficUnknown,
 )
@@ -53,7 +56,7 @@ SLOW = frozenset({Phase.BASELINE, Phase.WATCH})
 GLANCE = 0.2
 """Seconds between two looks while something takes a moment, and between two glances at the record in a tick."""
 PATIENCE = 10.0
-"""Seconds the traffic layer may fail to answer before the loop ends: a proxy that was killed is back in one."""
+"""Seconds the traffic layer or the state may fail before the loop ends: a proxy that was killed is back in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ class Engine:
                 if rollout.progress.rests or until(rollout.progress):
                     return rollout
         finally:
-            self.ask(lambda record: desk.released(record, self.holder))
+            with suppress(StateUnwritable):  # then the lease ends by itself
+                self.ask(lambda record: desk.released(record, self.holder))
 
     def _look_patiently(self) -> Rollout:
         """Look until a look is recorded; a traffic layer that does not answer gets some time."""
@@ -129,6 +133,10 @@ class Engine:
                 if self._clock.monotonic() >= deadline:
                     raise
                 self._clock.sleep(GLANCE)
+            except StateUnwritable as full:
+                if self._clock.monotonic() >= deadline:
+                    raise RolloutStuck(f"{full}; the traffic stays where it is, unjudged, until: resume") from full
+                self._clock.sleep(GLANCE)
 
     def look(self) -> Rollout:
         """Observe, decide, act and record once, then wait until it is time to look again."""
@@ -140,9 +148,12 @@ class Engine:
         began = self._clock.monotonic()
         seen = self._observe(rollout.progress, routed, began)
         move = DECIDE[rollout.kind](rollout.plan, rollout.progress, seen)
+        if isinstance(move.action, Send) and rollout.progress.phase not in BACKWARD:
+            # Traffic that moves must be written down; where that is impossible we learn it before. A way back may go on.
+            stored = self._ports.state.swap(self._renewed(stored.record), stored.revision)
         then = self._act(rollout, move, routed, seen)
         now = self._clock.now()
-        record = desk.leased(desk.advanced(stored.record, then, now), self.holder, now)
+        record = self._renewed(desk.advanced(stored.record, then, now))
         recorded = self._ports.state.swap(record, stored.revision)
         self._looked = began
         moved = desk.current(record)
@@ -152,6 +163,10 @@ class Engine:
         if then.phase is rollout.progress.phase and not then.rests:
             self._wait(rollout, began, recorded.revision)
         return moved
+
+    def _renewed(self, record: Record) -> Record:
+        """Return the record with our lease from now on."""
+        return desk.leased(record, self.holder, self._clock.now())
 
     def _ours(self, stored: Stored) -> Rollout:
         """Return the rollout if we still hold the lease."""

@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 HASTE = 0.2
 """Seconds an instance has to live before it is started again at once; doubled each time it does not, up to ten."""
+ROOM = 2**17
+"""Bytes that must be free: what is written about a fleet is far smaller."""
 CALM = 60.0
 """Seconds after which an instance that ended is no longer taken for one that cannot live."""
 
@@ -196,6 +198,7 @@ class Machine:
 
     def _spawned(self, deployed: Deployed, place: int, port: int) -> Instance:
         """Return an instance that was just started."""
+        self._require_room()
         output = self._folder / "logs" / f"{deployed.name}-{place}.log"
         words = deployed.command.for_instance(deployed.version, port, free_port())
         try:
@@ -232,8 +235,18 @@ class Machine:
         admin_socket(self._folder).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Hot restart shares memory under a number: two projects on one machine would meet there.
         options = ["--disable-hot-restart", "-l", "warn"]
+        self._require_room()
         process = self.processes.start([*words, *options], log=self._folder / "envoy.log", cwd=self._folder)
         return replace(fleet, proxy=process)
+
+    def _require_room(self) -> None:
+        """Raise ``StateUnwritable`` before a process is started that nobody could write down, and so nobody would stop."""
+        probe = self._folder / "room"
+        try:
+            replace_file(probe, bytes(ROOM), durable=False)
+            probe.unlink()
+        except OSError as failed:
+            raise StateUnwritable(str(self._folder), failed.strerror or str(failed)) from failed
 
     def _publish(self, before: Fleet, after: Fleet) -> None:
         """Write the fleet, and tell the proxy what changed about its versions."""

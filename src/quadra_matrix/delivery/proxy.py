@@ -17,7 +17,7 @@ from quadra_matrix.delivery.counters import Counters
 from quadra_matrix.delivery.envoy import ALL, bootstrap, parse_route
 from quadra_matrix.delivery.model import Route
 from quadra_matrix.delivery.state import replace_file
-from quadra_matrix.errors import TrafficRefused, TrafficUnknown
+from quadra_matrix.errors import StateUnwritable, TrafficRefused, TrafficUnknown
 
 SEEN_WITHIN = 2.0
 """Seconds Envoy may take to report a new file; it needs two milliseconds."""
@@ -57,7 +57,7 @@ class Proxy:
     def prepare(self, port: int) -> Path:
         """Write the configuration that never changes and return its path."""
         path = self._folder / "envoy.json"
-        replace_file(path, json.dumps(bootstrap(self._folder, self._admin, port), indent=1).encode())
+        _write(path, json.dumps(bootstrap(self._folder, self._admin, port), indent=1).encode())
         return path
 
     def is_live(self) -> bool:
@@ -92,8 +92,8 @@ class Proxy:
 
     def write_first(self, versions: Sequence[Mapping[str, Any]], configuration: Mapping[str, Any]) -> None:
         """Write both files before Envoy starts."""
-        replace_file(self._folder / "cds" / "cds.json", _resources(versions, 1))
-        replace_file(self._folder / "rds" / "rds.json", _resources([configuration], 1))
+        _write(self._folder / "cds" / "cds.json", _resources(versions, 1))
+        _write(self._folder / "rds" / "rds.json", _resources([configuration], 1))
 
     def route(self) -> tuple[int, Route]:
         """Return the revision and the route in force, as Envoy reports them."""
@@ -147,7 +147,7 @@ class Proxy:
     ) -> None:
         """Write a file and poll until it is in force; one that Envoy rejects leaves the old one in force."""
         rejected = self._rejections(subscription)
-        replace_file(path, _resources(resources, revision), durable=False)  # after a power cut nothing runs anyway
+        _write(path, _resources(resources, revision))
         deadline = self._clock.monotonic() + SEEN_WITHIN
         while not is_seen():
             if self._rejections(subscription) > rejected or self._clock.monotonic() > deadline:
@@ -168,6 +168,14 @@ class Proxy:
             raise TrafficUnknown("Envoy", f"{self._admin}: {failed}") from failed
         finally:
             connection.close()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in place. Raises ``StateUnwritable``; then Envoy goes on with the old one."""
+    try:
+        replace_file(path, content, durable=False)  # after a power cut nothing runs anyway
+    except OSError as failed:
+        raise StateUnwritable(str(path), failed.strerror or str(failed)) from failed
 
 
 def _resources(resources: Sequence[Mapping[str, Any]], revision: int) -> bytes:

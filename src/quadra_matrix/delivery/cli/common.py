@@ -28,7 +28,7 @@ from quadra_matrix.errors import (
 from quadra_matrix.terminal import Exit, fail, is_terminal, print_json, remark
 
 REFUSED = (RolloutRefused, ProxyUnavailable, StateUnwritable)
-"""Nothing was touched."""
+"""Nothing was touched. A rollout under way that cannot be stored any more is ``RolloutStuck``."""
 UNKNOWN = (RolloutStuck, TrafficUnknown, TrafficRefused, StateUnreadable)
 """A person must look where the traffic goes."""
 
