@@ -38,6 +38,7 @@ QuadraError
 ├── CircuitBreakerError     a call was refused: its circuit is open
 ├── CircuitConflict         the same circuit name was asked for with other options
 ├── CircuitUnknown          no circuit has that name
+├── CertificateRefused      a certificate, its key or an authority cannot be used; names the file
 └── SharedStateLost         the store of a fleet's circuits did not answer
 └── DeliveryError           a rollout could not do what was asked
     ├── RolloutRefused      the request does not fit the rollout; nothing was touched
@@ -365,6 +366,14 @@ class SharedStateLost(QuadraError):
     def __init__(self, store: str, reason: str) -> None:
         super().__init__(f"the circuit store {store} does not answer ({reason})")
         self.store, self.reason = store, reason
+
+
+class CertificateRefused(QuadraError):
+    """A certificate, its key or an authority cannot be used."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
 
 
 class ExperimentError(QuadraError):

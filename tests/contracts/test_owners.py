@@ -14,6 +14,7 @@ SRC = Path(__file__).parents[2] / "src" / "quadra_matrix"
 OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage/migrations/*", "storage/sql/*"),
     "click": ("cli.py", "*/cli.py", "*/cli/*", "terminal.py"),
+    "cryptography": ("tls/*",),
     "dask": ("service/jobs/dask.py",),
     "distributed": ("service/jobs/dask.py",),
     "duckdb": ("experiments/warehouse.py", "service/models/duckdb.py"),

@@ -1,0 +1,5 @@
+"""TLS: certificates, the context that a server uses, and the headers of every answer.
+
+``files`` and ``pairs`` keep keys private and replace them whole, ``authority`` signs, ``certs`` makes the pair of a
+development server, ``inspection`` reads and checks what is there.
+"""

@@ -1,0 +1,125 @@
+"""``quadra certs``: make, check and explain certificates."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quadra_matrix.clock import SYSTEM_CLOCK
+from quadra_matrix.terminal import Exit, fail, json_option, print_json, print_table
+from quadra_matrix.tls.authority import local_authority
+from quadra_matrix.tls.certs import LONGEST_LIFE, generate_self_signed_cert
+from quadra_matrix.tls.inspection import Inspection, inspect_pair
+
+EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+folder_option = click.option(
+    "--cert-dir", type=click.Path(file_okay=False, path_type=Path), default="certs", show_default=True,
+    help="Folder of the certificates.",
+)  # fmt: skip
+
+
+@click.group()
+def certs() -> None:
+    """Make, check and explain certificates."""
+
+
+@certs.command("self-signed")
+@folder_option
+@click.option("--days", type=click.FloatRange(0, LONGEST_LIFE, min_open=True), default=365, show_default=True)
+@click.option("--name", "common_name", default="localhost", show_default=True, help="Name that browsers will ask for.")
+@json_option
+def self_signed(cert_dir: Path, days: float, common_name: str, as_json: bool) -> None:
+    """Make the certificate of a development server, or keep a good one."""
+    pair = generate_self_signed_cert(cert_dir, days, common_name)
+    authority = local_authority(cert_dir).file
+    found = inspect_pair(pair.certificate, pair.key, now=SYSTEM_CLOCK.now())
+    made = {
+        "certificate": str(pair.certificate),
+        "key": str(pair.key),
+        "authority": str(authority),
+        "names": list(found.names),
+        "expires": _moment(found.expires),
+    }
+    _show(made, as_json=as_json)
+
+
+@certs.command("ca")
+@folder_option
+@click.option("--name", "names", multiple=True, help="A name it may sign for besides local ones; may be repeated.")
+@json_option
+def ca(cert_dir: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Make the local authority, or show the one that is there."""
+    _show(_told(inspect_pair(local_authority(cert_dir, names).file, now=SYSTEM_CLOCK.now())), as_json=as_json)
+
+
+@certs.command("inspect")
+@click.argument("certificate", type=EXISTING)
+@click.option("--key", type=EXISTING, help="Check that this is its key.")
+@click.option("--name", "names", multiple=True, help="Check that it is good for this name; may be repeated.")
+@click.option("--ca", "roots", type=EXISTING, help="Check that these certificates vouch for it.")
+@json_option
+def inspect(certificate: Path, key: Path | None, names: tuple[str, ...], roots: Path | None, as_json: bool) -> None:
+    """Show what CERTIFICATE holds and what is wrong with it; exit 3 if anything is."""
+    found = inspect_pair(certificate, key, names=names, roots=roots, now=SYSTEM_CLOCK.now())
+    _show(_told(found), as_json=as_json)
+    if found.faults:
+        raise fail("; ".join(each.detail for each in found.faults), Exit.REFUSED)
+
+
+@certs.command("trust")
+@folder_option
+@json_option
+def trust(cert_dir: Path, as_json: bool) -> None:
+    """Explain how to make clients of this machine trust the local authority; change nothing."""
+    file = str(local_authority(cert_dir).file.resolve())
+    ways = {
+        "curl": f"curl --cacert {file} https://localhost:5000/health",
+        "Python": f"SSL_CERT_FILE={file} python client.py",
+        "requests": f"REQUESTS_CA_BUNDLE={file} python client.py",
+        "Node.js": f"NODE_EXTRA_CA_CERTS={file} node client.js",
+        "Debian, Ubuntu": f"sudo cp {file} /usr/local/share/ca-certificates/quadra.crt && sudo update-ca-certificates",
+        "Fedora": f"sudo trust anchor {file}",
+        "macOS": f"sudo security add-trusted-cert -d -k /Library/Keychains/System.keychain {file}",
+        "Windows": f"certutil -addstore -user Root {file}",
+        "Chrome on Linux": f'certutil -d sql:"$HOME/.pki/nssdb" -A -t C,, -n quadra -i {file}',
+        "Firefox": f"Settings, Certificates, Authorities, Import: {file}",
+    }
+    if as_json:
+        print_json({"authority": file, "ways": ways})
+    else:
+        print_table([{"client": client, "do": do} for client, do in ways.items()], ("client", "do"))
+
+
+def _told(found: Inspection) -> dict[str, Any]:
+    return {
+        "subject": found.subject,
+        "issuer": found.issuer,
+        "serial": found.serial,
+        "names": list(found.names),
+        "key": found.key,
+        "begins": _moment(found.begins),
+        "expires": _moment(found.expires),
+        "renew_at": _moment(found.renew_at),
+        "sha256": found.fingerprint,
+        "chain": list(found.chain),
+        "ocsp": list(found.ocsp_urls),
+        "faults": [{"fault": each.fault.value, "detail": each.detail} for each in found.faults],
+    }
+
+
+def _moment(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _show(told: dict[str, Any], *, as_json: bool) -> None:
+    """Print JSON, or a line for each value."""
+    if as_json:
+        print_json(told)
+        return
+    for name, value in told.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        click.echo(f"{name + ':':<13}{text or '-'}")
