@@ -1,6 +1,7 @@
 """TLS: certificates, the context that a server uses, and the headers of every answer.
 
 ``files`` and ``pairs`` keep keys private and replace them whole, ``authority`` signs, ``certs`` makes the pair of a
-development server, ``inspection`` reads and checks what is there. ``context`` holds the options of TLS,
-``serving`` swaps a renewed certificate in, ``handshake`` keeps the handshake out of the accept loop.
+development server, ``inspection`` reads and checks what is there. ``context`` holds the options of TLS, ``serving``
+swaps a renewed certificate in, ``handshake`` keeps the handshake out of the accept loop. ``headers`` says what browsers
+are told, ``flask`` puts it on every answer.
 """

@@ -1,0 +1,171 @@
+"""TLS in a Flask application: its headers, its redirect, the proxies it trusts, the context of its server."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import ssl
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from flask import Flask, request
+from werkzeug.exceptions import SecurityError
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response
+from werkzeug.wsgi import get_host
+
+from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.errors import require
+from quadra_matrix.events import Hook, ignore
+from quadra_matrix.tls.headers import Header, HeaderOptions, SecurityHeaders
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from quadra_matrix.tls.pairs import Pair
+
+PLAIN_PATHS = ("/.well-known/acme-challenge/",)
+"""Paths that answer over plain HTTP: certificate authorities ask there before there is a certificate."""
+
+_NONCE = "quadra.csp_nonce"
+_PORT = re.compile(r":\d*$")
+
+
+class TLSConfig:
+    """What ``setup_tls`` returns: the certificate and the context of the application's server."""
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK, hook: Hook = ignore) -> None:
+        self._clock, self._hook = clock, hook
+        self._cert_dir = Path("certs")
+
+    def generate_self_signed_cert(
+        self, cert_dir: str | Path = "certs", days_valid: float = 365, common_name: str = "localhost"
+    ) -> Pair:
+        """Make a certificate for development, or keep a good one; see ``certs.generate_self_signed_cert``."""
+        from quadra_matrix.tls.certs import generate_self_signed_cert
+
+        self._cert_dir = Path(cert_dir)
+        return generate_self_signed_cert(cert_dir, days_valid, common_name, clock=self._clock)
+
+    def create_ssl_context(
+        self,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+        *,
+        handshake_timeout: float = 10.0,
+    ) -> ssl.SSLContext:
+        """Return a context for ``app.run``, gunicorn or another server; it follows the files.
+
+        Without files it serves the pair that was generated last, or the one in ``certs``.
+        """
+        from quadra_matrix.tls.context import ServerFiles
+        from quadra_matrix.tls.pairs import pair_in
+        from quadra_matrix.tls.serving import ServingContext
+
+        require((certificate is None) == (key is None), "key", key, "given together with the certificate")
+        generated = pair_in(self._cert_dir)
+        files = ServerFiles(Path(certificate or generated.certificate), Path(key or generated.key))
+        return ServingContext(files, handshake_timeout=handshake_timeout, clock=self._clock, hook=self._hook)
+
+
+def setup_tls(
+    app: Flask,
+    *,
+    headers: HeaderOptions = HeaderOptions(),  # noqa: B008 - frozen
+    redirect: bool = True,
+    https_port: int = 443,
+    hosts: Collection[str] = (),
+    plain_paths: Iterable[str] = PLAIN_PATHS,
+    trusted_hops: int = 0,
+    clock: Clock = SYSTEM_CLOCK,
+    hook: Hook = ignore,
+) -> TLSConfig:
+    """Put the security headers on every answer of ``app`` and send plain HTTP to HTTPS.
+
+    A header that the application sets itself is left alone. ``redirect`` answers 308, which keeps method and body, to
+    ``https_port`` of the host that was asked for, one of ``hosts`` if they are given; ``plain_paths`` are prefixes that
+    are served over HTTP. ``trusted_hops`` is the exact number of proxies in front whose ``X-Forwarded-*`` are believed:
+    one too many lets clients choose their address. Templates get ``csp_nonce()``.
+    """
+    require(trusted_hops >= 0, "trusted_hops", trusted_hops, "0 or more")
+    require(0 < https_port < 65536, "https_port", https_port, "a port")
+    layer: WSGIApplication = app.wsgi_app
+    if redirect:
+        layer = _RedirectLayer(layer, https_port, tuple(hosts), tuple(plain_paths))
+    layer = _HeaderLayer(layer, SecurityHeaders(headers))
+    if trusted_hops:
+        layer = ProxyFix(layer, x_for=trusted_hops, x_proto=trusted_hops, x_host=trusted_hops)
+    app.wsgi_app = layer  # type: ignore[method-assign]
+    app.add_template_global(csp_nonce)
+    return TLSConfig(clock=clock, hook=hook)
+
+
+def csp_nonce() -> str:
+    """Return the nonce of the answer to the current request, for ``<script nonce="...">``."""
+    return _nonce_of(request.environ)
+
+
+class _HeaderLayer:
+    """Add what an answer lacks, whoever gave it: a view, an error handler or the redirect."""
+
+    def __init__(self, app: WSGIApplication, headers: SecurityHeaders) -> None:
+        self._app, self._headers = app, headers
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer as the application does, with more headers."""
+
+        def start(status: str, headers: list[Header], exc_info: Any = None) -> Any:
+            completed = self._headers.completed(
+                headers,
+                is_https=environ["wsgi.url_scheme"] == "https",
+                is_cached=status.startswith("304"),
+                nonce=lambda: _nonce_of(environ),
+            )
+            return start_response(status, completed, exc_info)
+
+        return self._app(environ, start)
+
+
+class _RedirectLayer:
+    """Send plain HTTP to HTTPS, with the method and the body."""
+
+    def __init__(self, app: WSGIApplication, port: int, hosts: tuple[str, ...], plain_paths: tuple[str, ...]) -> None:
+        self._app, self._port, self._hosts, self._plain_paths = app, port, hosts, plain_paths
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer 308 over plain HTTP, and as the application does otherwise."""
+        path = environ.get("PATH_INFO", "")
+        if environ["wsgi.url_scheme"] == "https" or path.startswith(self._plain_paths):
+            return self._app(environ, start_response)
+        return self._answer(environ)(environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment) -> Response:
+        try:
+            host = _PORT.sub("", get_host(environ, self._hosts))
+        except SecurityError:
+            host = ""
+        if not host:
+            return Response("ask for a host of this service, over https\n", 400, mimetype="text/plain")
+        port = "" if self._port == 443 else f":{self._port}"
+        answer = Response("this service speaks https\n", 308, mimetype="text/plain")
+        answer.headers["Location"] = f"https://{host}{port}{_target_of(environ)}"
+        return answer
+
+
+def _target_of(environ: WSGIEnvironment) -> str:
+    """Return path and query as they were asked for."""
+    path = quote(
+        (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1"), safe="/!$&'()*+,:;=@~"
+    )
+    query = quote(environ.get("QUERY_STRING", "").encode("latin-1"), safe="/!$&'()*+,:;=@~?%[]")
+    return f"{path or '/'}?{query}" if query else path or "/"
+
+
+def _nonce_of(environ: WSGIEnvironment) -> str:
+    """Return the nonce of one answer, made when it is first asked for."""
+    nonce: str | None = environ.get(_NONCE)
+    if nonce is None:
+        nonce = environ[_NONCE] = secrets.token_hex(16)
+    return nonce
