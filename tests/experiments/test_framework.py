@@ -211,6 +211,26 @@ def test_new_weights_keep_the_users_who_were_exposed(framework: ABTestingFramewo
     assert fresh["treatment"] > 6 * fresh["control"]
 
 
+def test_new_weights_keep_exposed_users_whatever_their_names_hold(
+    framework: ABTestingFramework, clock: FakeClock
+) -> None:
+    experiment = framework.create_experiment("exp", VARIANTS)
+    experiment.start()
+    users = [f"a\tb\\{number}\n" for number in range(40)]
+    before = [framework.get_variant("exp", user)["variant_name"] for user in users]
+    framework.flush()
+    clock.advance(60)
+
+    experiment.reweight({"control": 0.01, "treatment": 0.99})
+
+    assert [framework.get_variant("exp", user)["variant_name"] for user in users] == before
+
+
+def test_a_name_that_the_log_would_escape_is_refused(framework: ABTestingFramework) -> None:
+    with pytest.raises(InvalidValue, match="no backslash"):
+        framework.create_experiment("ex\\p", VARIANTS)
+
+
 def test_phases_are_analysed_apart(framework: ABTestingFramework, clock: FakeClock) -> None:
     """Pooled over both phases, the split would look broken."""
     experiment = framework.create_experiment("exp", VARIANTS)

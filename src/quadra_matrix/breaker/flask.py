@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from flask import Blueprint, Flask, Response, request
 from quadra_matrix.breaker.guard import CircuitBreaker
 from quadra_matrix.breaker.registry import BREAKERS, Registry
 from quadra_matrix.errors import CircuitBreakerError, CircuitUnknown
+from quadra_matrix.loopback import is_local
 
 PROBLEM = "application/problem+json"
 
@@ -27,14 +27,8 @@ ACTIONS: dict[str, Callable[[CircuitBreaker], None]] = {
 
 
 def is_local_request() -> bool:
-    """Tell whether the request comes from this machine and was not passed on by a proxy or lured from a browser.
-
-    A proxy on the same machine makes every client look local, so a forwarded request is not; and a page of another
-    site whose name resolves to this machine sends that name as the host.
-    """
-    is_forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"))
-    host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    return not is_forwarded and _is_loopback(request.remote_addr or "") and _is_loopback(host.strip("[]"))
+    """Tell whether the current request comes from this machine."""
+    return is_local(request.remote_addr or "", request.host, request.headers)
 
 
 def setup_circuit_breakers(
@@ -95,16 +89,6 @@ def answer_open_circuit(refused: CircuitBreakerError) -> Response:
     answer = _problem(503, "Service Unavailable", f"a part of this service does not answer; try again in {seconds} s")
     answer.headers["Retry-After"] = str(seconds)
     return answer
-
-
-def _is_loopback(address: str) -> bool:
-    """Tell whether an address or host name is this machine's own."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _answer(value: Mapping[str, Any]) -> Response:

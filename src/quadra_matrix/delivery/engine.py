@@ -149,7 +149,7 @@ class Engine:
         seen = self._observe(rollout.progress, routed, began)
         move = DECIDE[rollout.kind](rollout.plan, rollout.progress, seen)
         if isinstance(move.action, Send) and rollout.progress.phase not in BACKWARD:
-            # Traffic that moves must be written down; where that is impossible we learn it before. A way back may go on.
+            # Traffic that moves must be written down; where that is impossible we learn it before. A way back goes on.
             stored = self._ports.state.swap(self._renewed(stored.record), stored.revision)
         then = self._act(rollout, move, routed, seen)
         now = self._clock.now()

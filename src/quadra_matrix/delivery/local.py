@@ -240,7 +240,7 @@ class Machine:
         return replace(fleet, proxy=process)
 
     def _require_room(self) -> None:
-        """Raise ``StateUnwritable`` before a process is started that nobody could write down, and so nobody would stop."""
+        """Raise ``StateUnwritable`` before a process starts that nobody could write down, and so nobody would stop."""
         probe = self._folder / "room"
         try:
             replace_file(probe, bytes(ROOM), durable=False)

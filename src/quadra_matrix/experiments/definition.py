@@ -54,9 +54,10 @@ class AutoStop(enum.StrEnum):
 
 
 def require_name(field_name: str, name: object) -> None:
-    """Refuse names that are not text of 1 to 200 printable characters."""
+    """Refuse names that are not text of 1 to 200 printable characters; a backslash would be escaped in the log."""
     fine = isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable() and name.strip() == name
-    require(fine, field_name, name, "1 to 200 printable characters without space around them")
+    rule = "1 to 200 printable characters, no backslash, without space around them"
+    require(fine and "\\" not in str(name), field_name, name, rule)
 
 
 def is_number(value: object) -> bool:

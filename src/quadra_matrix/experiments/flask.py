@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import ipaddress
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from quadra_matrix.experiments.experiment import Experiment
 from quadra_matrix.experiments.framework import ABTestingFramework
 from quadra_matrix.experiments.serve import Assignment
 from quadra_matrix.experiments.wire import to_json
+from quadra_matrix.loopback import is_local
 
 PROBLEM = "application/problem+json"
 COOKIE = "quadra_unit"
@@ -197,12 +197,8 @@ def ask(framework: ABTestingFramework, path: str, body: object | None = None) ->
 
 
 def is_local_request() -> bool:
-    """Tell whether the request comes from this machine, and was not passed on by a proxy."""
-    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"))
-    try:
-        return not forwarded and ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        return False
+    """Tell whether the current request comes from this machine."""
+    return is_local(request.remote_addr or "", request.host, request.headers)
 
 
 def _with_problems(framework: ABTestingFramework, authorize: Callable[[], bool]) -> Blueprint:

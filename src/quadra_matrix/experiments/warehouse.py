@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from quadra_matrix.errors import InvalidValue, MissingExtra
 from quadra_matrix.experiments.aggregate import Dialect, Relations, literal
-from quadra_matrix.experiments.segments import CONVERSION_COLUMNS, EXPOSURE_COLUMNS
+from quadra_matrix.experiments.segments import CONVERSION_COLUMNS, EXPOSURE_COLUMNS, unescaped
 
 MEMORY = "512MB"
 """What DuckDB may use for one query; beyond it, it spills to a temporary folder."""
@@ -38,9 +38,15 @@ class DuckDBWarehouse:
     dialect = Dialect.DUCKDB
 
     def __init__(
-        self, relations: Relations | Callable[[], Relations], *, database: str | None = None, threads: int = 1
+        self,
+        relations: Relations | Callable[[], Relations],
+        *,
+        database: str | None = None,
+        threads: int = 1,
+        restore: Callable[[str], str] | None = None,
     ) -> None:
-        self._relations, self._database, self._threads = relations, database, threads
+        """``restore`` turns text as it is stored into what was written."""
+        self._relations, self._database, self._threads, self._restore = relations, database, threads, restore
 
     @classmethod
     def of_log(cls, folder: Path) -> DuckDBWarehouse:
@@ -48,7 +54,8 @@ class DuckDBWarehouse:
         return cls(
             lambda: Relations(
                 _segments(folder / "exposures", EXPOSURE_COLUMNS), _segments(folder / "conversions", CONVERSION_COLUMNS)
-            )
+            ),
+            restore=unescaped,
         )
 
     @classmethod
@@ -70,7 +77,9 @@ class DuckDBWarehouse:
         """Run the query in a connection of its own."""
         with self._connect() as connection:
             found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+        if self._restore is None:
             return found
+        return [tuple(self._restore(cell) if isinstance(cell, str) else cell for cell in row) for row in found]
 
     def export(self, relation: str, target: Path) -> None:
         """Write a relation to a Parquet file."""
