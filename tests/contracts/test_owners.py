@@ -21,12 +21,15 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "envoy": ("delivery/envoy.py",),
     "flask": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
     "msgspec": ("api/msgspec.py",),
+    "google": ("telemetry/otel/*",),
     "granian": ("service/*",),
+    "grpc": ("telemetry/grpc.py",),
     "itsdangerous": ("*/flask.py", "*/flask/*", "service/*"),
     "ibis": ("experiments/warehouse.py",),
     "onnx": ("service/models/onnx.py",),
     "onnxruntime": ("service/models/onnxruntime.py",),
     "openfeature": ("experiments/openfeature.py",),
+    "opentelemetry": ("telemetry/otel/*",),
     "prometheus_client": ("telemetry/prometheus.py",),
     "pydantic_settings": ("service/settings.py",),
     "redis": ("*/redis.py",),
@@ -44,7 +47,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""
 
-READS_ENVIRONMENT = ("service/settings.py",)
+READS_ENVIRONMENT = (
+    "service/settings.py",
+    "telemetry/environment.py",  # the promised and the standard variables set up tracing in any app, without Settings
+)
 PRINTS = ("cli.py", "*/cli.py", "*/cli/*", "terminal.py")
 
 FILES = sorted(SRC.rglob("*.py"))
