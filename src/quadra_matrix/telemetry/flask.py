@@ -1,12 +1,20 @@
-"""Count and time the requests of a Flask application."""
+"""Count, time and trace the requests of a Flask application."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, got_request_exception, request
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.errors import MissingExtra, require
+from quadra_matrix.telemetry.environment import Exporter, tracing_options
+from quadra_matrix.telemetry.export import Report, no_report
+from quadra_matrix.telemetry.span import Span
+
+if TYPE_CHECKING:
+    from quadra_matrix.telemetry.otel import Tracing
 
 
 class CountsRequests(Protocol):
@@ -32,3 +40,52 @@ def count_requests(app: Flask, counts: CountsRequests, clock: Clock = SYSTEM_CLO
         began: float = g.get("quadra_began", clock.monotonic())
         counts.request(request.method, route, response.status_code, clock.monotonic() - began)
         return response
+
+
+def setup_distributed_tracing(
+    app: Flask,
+    exporter_type: str | None = None,
+    *,
+    service_name: str | None = None,
+    sample_ratio: float | None = None,
+    endpoint: str | None = None,
+    untraced: Iterable[str] = (),
+    deliver: Callable[[Sequence[Span]], None] | None = None,
+    report: Report = no_report,
+    environ: Mapping[str, str] | None = None,
+) -> Tracing:
+    """Make every request of ``app`` a span, and return what other spans are made with.
+
+    ``exporter_type`` is otlp, jaeger, zipkin, console, embedded or none; embedded hands the spans to ``deliver``, in
+    this process. ``report`` is told how many were ``sent`` and ``dropped``. What no argument says is read from the
+    variables: ``OTEL_*``, and ours such as ``TRACING_EXPORTER`` and ``JAEGER_HOST`` (``environ`` replaces them).
+    Requests whose path begins with one of ``untraced`` are left alone. Call it after other WSGI layers were added:
+    they are then part of the measured time. Also ``app.extensions["tracing"]``.
+    """
+    require("tracing" not in app.extensions, "app", app.name, "an application that is not traced yet")
+    options = tracing_options(
+        environ, exporter_type=exporter_type, service_name=service_name, sample_ratio=sample_ratio, endpoint=endpoint
+    )
+    try:
+        from quadra_matrix.telemetry.otel import Tracing, log_spans
+        from quadra_matrix.telemetry.otel.server import ERROR, ROUTE, TracedServer
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(missing.name or "opentelemetry", "tracing") from missing
+    require(
+        options.exporter is not Exporter.EMBEDDED or deliver is not None, "deliver", deliver, "given to embed the spans"
+    )
+    tracing = Tracing(options, deliver=deliver or log_spans, report=report)
+
+    def note_route() -> None:
+        if request.url_rule is not None:
+            request.environ[ROUTE] = request.url_rule.rule
+
+    def note_error(app: Flask, exception: Exception) -> None:
+        if ERROR in request.environ:
+            request.environ[ERROR] = exception
+
+    app.before_request_funcs.setdefault(None, []).insert(0, note_route)  # first: another one may end the request
+    got_request_exception.connect(note_error, app, weak=False)
+    app.wsgi_app = TracedServer(app.wsgi_app, tracing, untraced=tuple(untraced))  # type: ignore[method-assign]
+    app.extensions["tracing"] = tracing
+    return tracing
