@@ -185,6 +185,29 @@ def test_nothing_stays_current_after_a_request(traced: Traced) -> None:
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
+def test_every_request_is_counted_once_by_route_and_status() -> None:
+    counted: list[tuple[str, str | None, int]] = []
+
+    class Counts:
+        def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+            assert seconds >= 0
+            counted.append((method, route, status))
+
+    traced = Traced(counts=Counts(), untraced=["/gone"])
+    for path in ("/items/7", "/gone", "/nowhere", "/stream", "/broken"):
+        traced.get(path)
+        traced.get(path, traceparent=UNSAMPLED)
+
+    one_each = [
+        ("GET", "/items/<int:item>", 200),
+        ("GET", "/gone", 410),
+        ("GET", None, 404),
+        ("GET", "/stream", 200),
+        ("GET", "/broken", 500),
+    ]
+    assert counted == [answer for answer in one_each for _ in range(2)]
+
+
 def test_left_alone_paths_are_not_traced() -> None:
     traced = Traced(untraced=["/health", "/metrics"])
 
@@ -232,6 +255,7 @@ def test_a_server_that_stops_reading_ends_the_span(traced: Traced) -> None:
     chunks.close()  # type: ignore[attr-defined]
 
     assert [span.name for span in traced.spans] == ["chunk", "GET /stream"]
+    assert trace.get_current_span() is trace.INVALID_SPAN
 
 
 def test_an_application_is_traced_once(traced: Traced) -> None:

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quadra_matrix.telemetry.propagation import Remote, baggage_of, environ_header, remote_of
+from quadra_matrix.telemetry.propagation import HEADERS, Remote, baggage_of, environ_header, remote_of
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACE_ID, SPAN_ID = int(TRACE, 16), int(SPAN, 16)
-HEADERS = ("traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags", "baggage")
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, got_request_exception, request
+from flask.globals import request_ctx
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import MissingExtra, require
+from quadra_matrix.telemetry.counts import CountsRequests
 from quadra_matrix.telemetry.environment import Exporter, tracing_options
 from quadra_matrix.telemetry.export import Report, no_report
 from quadra_matrix.telemetry.span import Span
 
 if TYPE_CHECKING:
     from quadra_matrix.telemetry.otel import Tracing
-
-
-class CountsRequests(Protocol):
-    """What wants to know of each answered request."""
-
-    def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count one request; ``route`` is the matched pattern, or None."""
 
 
 def count_requests(app: Flask, counts: CountsRequests, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -50,6 +45,7 @@ def setup_distributed_tracing(
     sample_ratio: float | None = None,
     endpoint: str | None = None,
     untraced: Iterable[str] = (),
+    counts: CountsRequests | None = None,
     deliver: Callable[[Sequence[Span]], None] | None = None,
     report: Report = no_report,
     environ: Mapping[str, str] | None = None,
@@ -59,7 +55,8 @@ def setup_distributed_tracing(
     ``exporter_type`` is otlp, jaeger, zipkin, console, embedded or none; embedded hands the spans to ``deliver``, in
     this process. ``report`` is told how many were ``sent`` and ``dropped``. What no argument says is read from the
     variables: ``OTEL_*``, and ours such as ``TRACING_EXPORTER`` and ``JAEGER_HOST`` (``environ`` replaces them).
-    Requests whose path begins with one of ``untraced`` are left alone. Call it after other WSGI layers were added:
+    Requests whose path begins with one of ``untraced`` make no span. ``counts`` is told of every request, as by
+    ``count_requests`` and for less: one layer does both. Call it after other WSGI layers were added:
     they are then part of the measured time. Also ``app.extensions["tracing"]``.
     """
     require("tracing" not in app.extensions, "app", app.name, "an application that is not traced yet")
@@ -77,8 +74,9 @@ def setup_distributed_tracing(
     tracing = Tracing(options, deliver=deliver or log_spans, report=report)
 
     def note_route() -> None:
-        if request.url_rule is not None:
-            request.environ[ROUTE] = request.url_rule.rule
+        asked = request_ctx.request  # the proxy would be asked three times
+        if asked.url_rule is not None:
+            asked.environ[ROUTE] = asked.url_rule.rule
 
     def note_error(app: Flask, exception: Exception) -> None:
         if ERROR in request.environ:
@@ -86,6 +84,6 @@ def setup_distributed_tracing(
 
     app.before_request_funcs.setdefault(None, []).insert(0, note_route)  # first: another one may end the request
     got_request_exception.connect(note_error, app, weak=False)
-    app.wsgi_app = TracedServer(app.wsgi_app, tracing, untraced=tuple(untraced))  # type: ignore[method-assign]
+    app.wsgi_app = TracedServer(app.wsgi_app, tracing, untraced=tuple(untraced), counts=counts)  # type: ignore[method-assign]
     app.extensions["tracing"] = tracing
     return tracing

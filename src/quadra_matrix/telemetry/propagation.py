@@ -17,6 +17,10 @@ LONGEST_STATE = 512
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 
+HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags")
+"""The headers that carry a trace."""
+_KEYS = {name: "HTTP_" + name.upper().replace("-", "_") for name in HEADERS}
+
 Header = Callable[[str], str | None]
 """Returns the value of a header by its lower-case name, or None."""
 
@@ -49,10 +53,10 @@ def remote_of(header: Header) -> Remote | None:
 
 
 def environ_header(environ: Mapping[str, object]) -> Header:
-    """Return the reader of a WSGI request's headers."""
+    """Return the reader of those headers of a WSGI request that carry a trace."""
 
     def header(name: str) -> str | None:
-        value = environ.get("HTTP_" + name.upper().replace("-", "_"))
+        value = environ.get(_KEYS[name])
         return value if isinstance(value, str) else None
 
     return header

@@ -8,9 +8,11 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.telemetry.counts import CountsRequests
 from quadra_matrix.telemetry.otel.tracing import Tracing, record
 from quadra_matrix.telemetry.propagation import environ_header
 from quadra_matrix.telemetry.redact import redact_query
@@ -29,33 +31,76 @@ LONGEST = 1024
 
 
 class TracedServer:
-    """A WSGI application whose requests are spans. May be shared between threads."""
+    """A WSGI application whose requests are spans, and are counted. May be shared between threads."""
 
-    def __init__(self, wsgi: Wsgi, tracing: Tracing, *, untraced: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        wsgi: Wsgi,
+        tracing: Tracing,
+        *,
+        untraced: tuple[str, ...] = (),
+        counts: CountsRequests | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._wsgi, self._tracing, self._untraced = wsgi, tracing, untraced
+        self._counts, self._clock = counts, clock
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer a request within its trace."""
+        began = self._clock.monotonic()
         if self._untraced and environ.get("PATH_INFO", "").startswith(self._untraced):
-            return self._wsgi(environ, start_response)
-        context, is_recorded = self._tracing.incoming(environ_header(environ))
+            context, is_recorded = Context(), False
+        else:
+            context, is_recorded = self._tracing.incoming(environ_header(environ))
+        span = None
         if is_recorded:
-            return _Exchange(self._tracing, context, environ).answer(self._wsgi, start_response)
-        token = attach(context)
+            environ[ERROR] = None
+            span = self._tracing.tracer.start_span(environ["REQUEST_METHOD"], context, SpanKind.SERVER)
+            context = trace.set_span_in_context(span, context)
+        exchange = _Exchange(self, environ, start_response, context, span, began)
+        return exchange.answer(self._wsgi)
+
+    def count(self, environ: Environ, status: int, began: float) -> None:
+        """Count an answered request."""
+        if self._counts is not None:
+            seconds = self._clock.monotonic() - began
+            self._counts.request(environ["REQUEST_METHOD"], environ.get(ROUTE), status, seconds)
+
+
+class _Exchange:
+    """One request and the chunks of its answer, each made within its trace: a view may stream them after it returned.
+
+    One object does everything, since each further one costs every request a microsecond.
+    """
+
+    __slots__ = ("_began", "_close", "_context", "_environ", "_next", "_server", "_span", "_start_response", "_status")
+
+    def __init__(
+        self,
+        server: TracedServer,
+        environ: Environ,
+        start_response: Any,
+        context: Context,
+        span: Span | None,
+        began: float,
+    ) -> None:
+        self._server, self._environ, self._start_response = server, environ, start_response
+        self._context, self._span, self._began = context, span, began
+        self._status = 0
+
+    def answer(self, wsgi: Wsgi) -> Iterable[bytes]:
+        """Return the answer; the span ends when the server has read it or closes it."""
+        token = attach(self._context)
         try:
-            return _Body(self._wsgi(environ, start_response), context)
+            body = wsgi(self._environ, self._begin)
+        except BaseException as error:
+            self._end(error)
+            raise
         finally:
             detach(token)
-
-
-class _Body:
-    """The chunks of an answer, each made within the request's context: a view may stream them after it returned."""
-
-    __slots__ = ("_chunks", "_close", "_context")
-
-    def __init__(self, body: Iterable[bytes], context: Context) -> None:
-        self._chunks, self._context = iter(body), context
+        self._next = iter(body).__next__
         self._close: Callable[[], object] | None = getattr(body, "close", None)
+        return self
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -63,62 +108,24 @@ class _Body:
     def __next__(self) -> bytes:
         token = attach(self._context)
         try:
-            return next(self._chunks)
+            return self._next()
+        except StopIteration:
+            self._end()
+            raise
+        except BaseException as error:
+            self._end(error)
+            raise
         finally:
             detach(token)
 
     def close(self) -> None:
         """Close the answer, as every server does at its end."""
-        if self._close is not None:
-            self._close()
-
-
-class _Exchange:
-    """One recorded request and its answer."""
-
-    __slots__ = ("_body", "_context", "_environ", "_span", "_start_response", "_status")
-
-    def __init__(self, tracing: Tracing, parent: Context, environ: Environ) -> None:
-        self._environ = environ
-        self._span = tracing.tracer.start_span(environ["REQUEST_METHOD"], parent, SpanKind.SERVER)
-        self._context = trace.set_span_in_context(self._span, parent)
-        self._status = 0
-        environ[ERROR] = None
-
-    def answer(self, wsgi: Wsgi, start_response: Any) -> Iterable[bytes]:
-        """Return the answer; the span ends when the server has read it or closes it."""
-        self._start_response = start_response
-        token = attach(self._context)
+        token = attach(self._context)  # a view that was left amid a span puts back what was current around it
         try:
-            body = wsgi(self._environ, self._begin)
-        except BaseException as error:
-            self._environ[ERROR] = error
-            self._end()
-            raise
+            if self._close is not None:
+                self._close()
         finally:
             detach(token)
-        self._body = _Body(body, self._context)
-        return self
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._body)
-        except StopIteration:
-            self._end()
-            raise
-        except BaseException as error:
-            self._environ[ERROR] = error
-            self._end()
-            raise
-
-    def close(self) -> None:
-        """Close the answer and end the span."""
-        try:
-            self._body.close()
-        finally:
             self._end()
 
     def _begin(
@@ -131,21 +138,29 @@ class _Exchange:
         self._status = int(code) if code.isascii() and code.isdigit() else 0
         return self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
 
-    def _end(self) -> None:
-        if not self._span.is_recording():
-            return  # it has ended
-        name, attributes = described(self._environ)
-        if self._status:
-            attributes["http.response.status_code"] = self._status
-        error: BaseException | None = self._environ.pop(ERROR, None)
-        if error is not None:
-            record(self._span, error)
-        elif self._status >= 500:
-            attributes["error.type"] = str(self._status)
-            self._span.set_status(Status(StatusCode.ERROR))
-        self._span.update_name(name)
-        self._span.set_attributes(attributes)
-        self._span.end()
+    def _end(self, error: BaseException | None = None) -> None:
+        """Count the request and end its span, once."""
+        if self._began < 0:
+            return
+        self._server.count(self._environ, self._status or 500, self._began)
+        self._began = -1.0
+        if self._span is not None:
+            _finish(self._span, self._environ, self._status, self._environ.pop(ERROR, None) or error)
+
+
+def _finish(span: Span, environ: Environ, status: int, error: BaseException | None) -> None:
+    """Describe and end the span of a request."""
+    name, attributes = described(environ)
+    if status:
+        attributes["http.response.status_code"] = status
+    if error is not None:
+        record(span, error)
+    elif status >= 500:
+        attributes["error.type"] = str(status)
+        span.set_status(Status(StatusCode.ERROR))
+    span.update_name(name)
+    span.set_attributes(attributes)
+    span.end()
 
 
 def described(environ: Environ) -> tuple[str, dict[str, AttributeValue]]:
