@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("quadra_matrix.service.models.cli:predict", "Ask a model of the running service about rows."),
     "jobs": ("quadra_matrix.service.jobs.cli:jobs", "List, show, follow and cancel training jobs."),
     "serve": ("quadra_matrix.service.jobs.cli:serve", "Run the ready service."),
+    "traces": ("quadra_matrix.telemetry.cli:traces", "List the recent traces of a running service and draw one."),
     "train": ("quadra_matrix.service.jobs.cli:train", "Train a model on the running service."),
     "local": ("quadra_matrix.delivery.cli.local:local", "Run versions behind a proxy on this machine."),
 }

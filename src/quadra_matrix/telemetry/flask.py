@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, got_request_exception, request
+from flask import Blueprint, Flask, Response, abort, g, got_request_exception, request
 from flask.globals import request_ctx
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import MissingExtra, require
+from quadra_matrix.errors import InvalidValue, MissingExtra, require
 from quadra_matrix.telemetry.counts import CountsRequests
 from quadra_matrix.telemetry.environment import Exporter, tracing_options
 from quadra_matrix.telemetry.export import Report, no_report
 from quadra_matrix.telemetry.span import Span
+from quadra_matrix.telemetry.traces import TraceStore, as_json
 
 if TYPE_CHECKING:
     from quadra_matrix.telemetry.otel import Tracing
+
+LARGEST_REQUEST = 4 * 1024 * 1024
+"""Bytes of one OTLP request, unpacked."""
 
 
 def count_requests(app: Flask, counts: CountsRequests, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -87,3 +92,63 @@ def setup_distributed_tracing(
     app.wsgi_app = TracedServer(app.wsgi_app, tracing, untraced=tuple(untraced), counts=counts)  # type: ignore[method-assign]
     app.extensions["tracing"] = tracing
     return tracing
+
+
+def trace_routes(store: TraceStore, *, authorize: Callable[[], bool], prefix: str = "/api/traces") -> Blueprint:
+    """Return the routes that show the traces of ``store`` under ``prefix`` and take OTLP from others at ``/v1/traces``.
+
+    ``authorize`` is asked about each request: whoever sees traces sees how the service works, and whoever sends them
+    can push others out.
+    """
+    routes = Blueprint("traces", __name__)
+
+    @routes.before_request
+    def refuse_strangers() -> None:
+        if not authorize():
+            abort(403)
+
+    @routes.get(prefix)
+    def list_traces() -> dict[str, Any]:
+        limit = request.args.get("limit", 50, type=int)
+        has_error = request.args.get("errors") == "true"
+        try:
+            found = store.traces(limit=limit, service=request.args.get("service"), has_error=has_error)
+        except InvalidValue as refused:
+            abort(400, str(refused))
+        return {"traces": [trace.as_json() for trace in found]}
+
+    @routes.get(f"{prefix}/<trace_id>")
+    def show_trace(trace_id: str) -> dict[str, Any]:
+        spans = store.trace(trace_id)
+        if not spans:
+            abort(404, f"no trace {trace_id!r} is kept")
+        return {"trace_id": trace_id, "spans": [as_json(span) for span in spans]}
+
+    @routes.post("/v1/traces")
+    def receive() -> Response:
+        from quadra_matrix.telemetry.otel.receive import spans_of
+
+        if request.mimetype != "application/x-protobuf":
+            abort(415, "send OTLP as application/x-protobuf")
+        request.max_content_length = LARGEST_REQUEST
+        try:
+            store.add(spans_of(_inflated(request.get_data())))
+        except InvalidValue as refused:
+            abort(400, str(refused))
+        return Response(b"", mimetype="application/x-protobuf")
+
+    return routes
+
+
+def _inflated(body: bytes) -> bytes:
+    """Return the body without its gzip; a bomb is refused before it is large."""
+    if request.headers.get("Content-Encoding", "identity") != "gzip":
+        return body
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacking.decompress(body, LARGEST_REQUEST)
+    except zlib.error as failed:
+        raise InvalidValue("body", f"{len(body)} bytes", "gzip, as its Content-Encoding says") from failed
+    if unpacking.unconsumed_tail:
+        abort(413)
+    return unpacked
