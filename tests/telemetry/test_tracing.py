@@ -189,6 +189,14 @@ def test_an_unrecorded_trace_makes_no_span_and_keeps_its_id() -> None:
     assert kept.spans == {}
 
 
+def test_log_lines_get_the_ids_of_the_current_span(kept: Kept) -> None:
+    with kept.tracing.create_span("work"):
+        ids = kept.tracing.ids()
+
+    assert ids == {"trace_id": kept.spans["work"].trace_id, "span_id": kept.spans["work"].span_id}
+    assert kept.tracing.ids() == {}
+
+
 def test_a_thread_can_be_in_the_trace(kept: Kept) -> None:
     def work() -> None:
         with kept.tracing.create_span("work"):

@@ -109,6 +109,16 @@ class Tracing:
         context = trace.get_current_span().get_span_context()
         return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
+    def ids(self) -> dict[str, str]:
+        """Return ``trace_id`` and ``span_id`` of the current span for a log line; empty outside a trace."""
+        context = trace.get_current_span().get_span_context()
+        if not context.is_valid:
+            return {}
+        return {
+            "trace_id": trace.format_trace_id(context.trace_id),
+            "span_id": trace.format_span_id(context.span_id),
+        }
+
     def carried(self) -> dict[str, str]:
         """Return the current trace and baggage as headers, to be kept with a job or sent along with a message."""
         headers: dict[str, str] = {}
