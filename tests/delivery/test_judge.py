@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -178,6 +180,19 @@ def test_healthy_candidates_go_back_no_more_often_than_alpha(rate: float) -> Non
         back += verdict(memory, ERRORS_ONLY).finding is Finding.WORSE
 
     assert back < 8
+
+
+SIMULATED = json.loads((Path(__file__).parents[2] / "bench/results/canary_judge.json").read_text())["results"]
+
+
+@pytest.mark.parametrize("base", [0.001, 0.01, 0.06])
+@pytest.mark.parametrize("rate", [10.0, 50.0, 500.0])
+def test_the_forecast_is_within_ten_points_of_the_simulated_judge(base: float, rate: float) -> None:
+    found = forecast(Plan(), Traffic(rate, base), Random(1))[-1].caught
+
+    for ratio, chance in found.items():
+        simulated = SIMULATED[f"{base:.1%}, {rate:g} rps, {ratio:g}x"]["ours"]["back"]
+        assert abs(100 * chance - simulated) <= 10, ratio
 
 
 def test_the_forecast_finds_what_is_easy_and_warns_of_what_is_not() -> None:

@@ -78,7 +78,7 @@ class _Seen:
 
 def _play(plan: Plan, traffic: Traffic, ratio: float, chance: Random) -> _Run:
     """Play one rollout of a candidate with ``ratio`` times stable's error rate."""
-    limits, level = plan.limits, plan.limits.alpha / (2 if plan.limits.latency else 1) * (1 - GUARD_SHARE)
+    limits, level = plan.limits, plan.limits.alpha * (2 / 3 if plan.limits.latency else 1) * (1 - GUARD_SHARE)
     enough = max(limits.enough_ratio, 1.5 * limits.relative)
     better = less_than(enough, ratios=log_grid(0.25 * enough, 0.75 * enough, 9))
     seen, decided = _Seen(worse_than(limits.relative), better), [2e9] * len(plan.steps)
@@ -91,8 +91,10 @@ def _play(plan: Plan, traffic: Traffic, ratio: float, chance: Random) -> _Run:
             _tick(seen, pace * traffic.rate, plan.share_at(place) / 100, (traffic.error_rate, ratio), chance)
             if seen.worse.evidence.rejects(level):
                 return _Run(place, decided)
-            if decided[place] > 1e9 and _is_enough(seen, limits.enough_points, level):
+            if decided[place] > 1e9 and _is_enough(seen, limits.enough_points, limits.alpha):
                 decided[place] = watched
+        if decided[place] > 1e9:
+            break  # held: it gets no further traffic in which it could be found
     return _Run(len(plan.steps), decided)
 
 
