@@ -8,15 +8,20 @@ from quadra_matrix.api.flask import documented, setup_api_documentation, setup_p
 from quadra_matrix.breaker import CircuitBreaker, circuit_breaker
 from quadra_matrix.breaker.flask import setup_circuit_breakers
 from quadra_matrix.experiments.flask import ab_test, setup_experiments
+from quadra_matrix.telemetry.flask import setup_distributed_tracing
+from quadra_matrix.tls.flask import csp_nonce, setup_tls
 
 __all__ = [
     "CircuitBreaker",
     "ab_test",
     "circuit_breaker",
+    "csp_nonce",
     "documented",
     "setup_api_documentation",
     "setup_circuit_breakers",
+    "setup_distributed_tracing",
     "setup_experiments",
     "setup_problem_errors",
+    "setup_tls",
     "validated",
 ]

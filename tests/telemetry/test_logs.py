@@ -89,10 +89,11 @@ def test_a_terminal_is_not_commanded() -> None:
 @pytest.fixture
 def restored() -> Iterator[None]:
     root, server = logging.getLogger(), logging.getLogger("werkzeug")
-    before = list(root.handlers), root.level, list(server.handlers)
+    before = list(root.handlers), root.level, list(server.handlers), server.level
     yield
     root.handlers[:], server.handlers[:] = before[0], before[2]
     root.setLevel(before[1])
+    server.setLevel(before[3])
 
 
 @pytest.mark.usefixtures("restored")
@@ -100,6 +101,7 @@ def test_servers_write_once_and_in_the_same_form() -> None:
     stream = io.StringIO()
     server = logging.getLogger("werkzeug")
     server.addHandler(logging.StreamHandler(stream))
+    server.setLevel(logging.ERROR)
 
     setup_logging(stream)
     server.warning("GET /")

@@ -19,8 +19,9 @@ from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
+from quadra_matrix.service.deciding import experiments_of
 from quadra_matrix.service.documentation import describe_api
-from quadra_matrix.service.experiments import ChangesFile, DatabaseStore, close
+from quadra_matrix.service.experiments import close
 from quadra_matrix.service.health import Check, State, examine
 from quadra_matrix.service.jobs.__main__ import last_beat
 from quadra_matrix.service.models.datasets import Datasets
@@ -35,7 +36,6 @@ from quadra_matrix.service.routes.models import model_routes
 from quadra_matrix.service.routes.predict import predict_routes
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
-from quadra_matrix.storage.sql.experiments import SqlExperiments
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
 from quadra_matrix.telemetry.flask import count_requests
@@ -108,12 +108,8 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         breaker = CircuitBreaker("redis", failure_threshold=3, recovery_timeout=10.0, registry=circuits)
         watched["redis"] = checks.answers(breaker(_redis_ping(settings.redis_url, built)))
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
-    # The framework tells the trials what changed, and they ask the framework: one of them has to come first.
-    noted = ChangesFile(settings.run_dir / "experiments")
-    store = DatabaseStore(SqlExperiments(database), noted)
-    framework = ABTestingFramework(store=store, clock=clock, hook=lambda event: trials.hear(event))
+    framework, trials = experiments_of(settings, database, registry, clock)
     built.callback(close, framework)
-    trials = ModelExperiments(framework, registry, noted.size)
     return Parts(jobs, datasets, registry, inference, framework, trials, metrics, needed, watched, circuits)
 
 

@@ -14,7 +14,7 @@ from quadra_matrix.experiments.aggregate import MICRO, Dialect, Relations
 from quadra_matrix.experiments.definition import Definition
 from quadra_matrix.experiments.log import Batch, Conversion, Exposure
 from quadra_matrix.experiments.ports import Changes
-from quadra_matrix.experiments.segments import escaped
+from quadra_matrix.experiments.segments import escaped, unescaped
 from quadra_matrix.experiments.wire import from_json, to_json
 from quadra_matrix.storage.sql.experiments import SqlExperiments, conversions, exposures
 from quadra_matrix.store.experiments import ConversionRow, ExposureRow
@@ -108,8 +108,9 @@ class DatabaseWarehouse:
         return Dialect(self._tables.dialect)
 
     def rows(self, sql: str) -> Sequence[Sequence[Any]]:
-        """Return the rows that the query gives."""
-        return self._tables.rows(sql)
+        """Return the rows that the query gives, texts as they were before they were escaped."""
+        found = self._tables.rows(sql)
+        return [[unescaped(cell) if isinstance(cell, str) else cell for cell in row] for row in found]
 
 
 def close(framework: ABTestingFramework) -> None:

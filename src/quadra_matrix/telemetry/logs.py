@@ -73,7 +73,8 @@ class TerminalLines(logging.Formatter):
 def setup_logging(stream: TextIO, *, level: str = "INFO", identify: Identify = no_ids) -> logging.Handler:
     """Write every logger's records to ``stream``: readable on a terminal, JSON elsewhere. Return the handler.
 
-    The root logger's handlers are replaced, and those of the servers removed, so that everything is written once.
+    The root logger's handlers are replaced, and those of the servers removed, so that everything is written once
+    and ``level`` holds for all.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TerminalLines(identify) if stream.isatty() else JsonLines(identify))
@@ -84,6 +85,7 @@ def setup_logging(stream: TextIO, *, level: str = "INFO", identify: Identify = n
         server = logging.getLogger(name)
         server.handlers.clear()
         server.propagate = True
+        server.setLevel(logging.NOTSET)
     return handler
 
 

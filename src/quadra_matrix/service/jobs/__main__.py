@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.service.deciding import deciding
 from quadra_matrix.service.jobs.attendant import TICK
 from quadra_matrix.service.jobs.local import LocalExecutor
 from quadra_matrix.service.jobs.runner import Executor, Runner
@@ -41,7 +42,11 @@ def run(settings: Settings, kinds: Mapping[str, str], stop: threading.Event, clo
             return
         database = Database(settings.database_url)
         jobs = SqlJobs(database, clock)
-        with contextlib.closing(database), executor_for(settings, jobs, lock) as executor:
+        with (
+            contextlib.closing(database),
+            deciding(settings, database, clock),
+            executor_for(settings, jobs, lock) as executor,
+        ):
             runner = Runner(
                 owner=_identity(lock),
                 jobs=jobs,
