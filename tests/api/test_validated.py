@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from quadra_matrix.api.flask import setup_problem_errors, validated
 from quadra_matrix.errors import InvalidValue, RequestRefused, ResponseMismatch
-from quadra_matrix.events import ResponseBroke
+from quadra_matrix.events.api import ResponseBroke
 from quadra_matrix.testing import RecordingHook
 
 

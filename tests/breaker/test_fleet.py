@@ -12,7 +12,13 @@ from quadra_matrix.breaker import Backoff, CircuitBreaker, FailureRate
 from quadra_matrix.breaker.fleet import PATIENCE, TRIES
 from quadra_matrix.breaker.shared import Kept
 from quadra_matrix.errors import CircuitBreakerError
-from quadra_matrix.events import CircuitClosed, CircuitOpened, CircuitOverridden, CircuitStoreFound, CircuitStoreLost
+from quadra_matrix.events.breaker import (
+    CircuitClosed,
+    CircuitOpened,
+    CircuitOverridden,
+    CircuitStoreFound,
+    CircuitStoreLost,
+)
 from quadra_matrix.testing import FakeClock, RecordingHook
 from tests.breaker.stores import MemoryStore
 

@@ -17,7 +17,8 @@ import pytest
 from quadra_matrix.breaker import BREAKERS, CircuitBreaker, FailureRate, Mode, Registry, SlowCallRate
 from quadra_matrix.breaker.options import BreakerKeywords, BreakerOptions
 from quadra_matrix.errors import CircuitBreakerError, CircuitConflict, CircuitUnknown, InvalidValue
-from quadra_matrix.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, CircuitOverridden, Event
+from quadra_matrix.events import Event
+from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened, CircuitOverridden
 from quadra_matrix.testing import FakeClock, RecordingHook
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from quadra_matrix.breaker import CircuitBreaker, FailureRate, Registry
 from quadra_matrix.errors import CircuitBreakerError
-from quadra_matrix.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
+from quadra_matrix.events import Event
+from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
 from quadra_matrix.testing import FakeClock, RecordingHook
 
 WITHIN = 60.0

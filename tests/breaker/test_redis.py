@@ -14,7 +14,7 @@ import pytest
 from quadra_matrix.breaker import CircuitBreaker
 from quadra_matrix.breaker.redis import RedisStore
 from quadra_matrix.errors import CircuitBreakerError, InvalidValue, SharedStateLost
-from quadra_matrix.events import CircuitStoreFound, CircuitStoreLost
+from quadra_matrix.events.breaker import CircuitStoreFound, CircuitStoreLost
 from quadra_matrix.testing import RecordingHook
 from tests.services.process import free_port, wait_until
 from tests.services.redis import Redis, redis_server

@@ -12,7 +12,7 @@ from quadra_matrix.delivery.engine import Engine, Ports
 from quadra_matrix.delivery.model import Kind, Phase, Record, Rollout, Route
 from quadra_matrix.delivery.plan import Limits, Plan, Step, StepHook, Undecided, When
 from quadra_matrix.errors import LeaseLost, RolloutActive, RolloutRefused, RolloutStuck
-from quadra_matrix.events import RolloutMoved, TrafficShifted
+from quadra_matrix.events.delivery import RolloutMoved, TrafficShifted
 from quadra_matrix.testing import RecordingHook
 from quadra_matrix.testing.delivery import Behaviour, FakePlatform
 

@@ -20,7 +20,7 @@ from quadra_matrix.delivery.outside import Webhooks, World, field_of
 from quadra_matrix.delivery.plan import Check, Metric, Origin, Plan, Source, Step, StepHook, When
 from quadra_matrix.delivery.prometheus import evidence_of
 from quadra_matrix.errors import CheckFailed, EvidenceMissing, HookFailed, InvalidValue
-from quadra_matrix.events import TrafficShifted
+from quadra_matrix.events.delivery import TrafficShifted
 from quadra_matrix.stats.arms import Counts
 from quadra_matrix.testing.delivery import FakePlatform
 

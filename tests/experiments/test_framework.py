@@ -20,7 +20,7 @@ from quadra_matrix.errors import (
     InvalidValue,
     UnknownExperiment,
 )
-from quadra_matrix.events import ExperimentChanged
+from quadra_matrix.events.experiments import ExperimentChanged
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.experiments.definition import Status
 from quadra_matrix.experiments.files import FileStore

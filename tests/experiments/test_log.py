@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quadra_matrix.errors import EventsNotDurable
-from quadra_matrix.events import ExperimentLogRecovered, ExperimentLogStalled
+from quadra_matrix.events.experiments import ExperimentLogRecovered, ExperimentLogStalled
 from quadra_matrix.experiments.log import Batch, Conversion, EventLog
 from quadra_matrix.experiments.segments import SegmentFolder
 from quadra_matrix.experiments.serve import Cell

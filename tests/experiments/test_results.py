@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from quadra_matrix.events import ExperimentDecided
+from quadra_matrix.events.experiments import ExperimentDecided
 from quadra_matrix.experiments import ABTestingFramework, Experiment
 from quadra_matrix.experiments.analysis import analyse
 from quadra_matrix.experiments.charts import history_svg, rates_svg

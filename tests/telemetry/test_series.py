@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 
 from quadra_matrix.errors import DatabaseUnavailable
-from quadra_matrix.events import AliasMoved, Predicted
+from quadra_matrix.events.models import AliasMoved, Predicted
 from quadra_matrix.telemetry.flask import count_requests
 from quadra_matrix.telemetry.prometheus import BUCKETS
 from quadra_matrix.telemetry.series import Metrics, training_jobs

@@ -20,7 +20,7 @@ from flask import Flask
 
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.errors import CertificateRefused, InvalidValue
-from quadra_matrix.events import CertificateSwapFailed, CertificateSwapped, HandshakeFailed
+from quadra_matrix.events.tls import CertificateSwapFailed, CertificateSwapped, HandshakeFailed
 from quadra_matrix.testing import FakeClock, RecordingHook
 from quadra_matrix.tls.authority import issue_server, local_authority
 from quadra_matrix.tls.certs import generate_self_signed_cert

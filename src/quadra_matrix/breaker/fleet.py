@@ -13,7 +13,8 @@ from quadra_matrix.breaker.outcome import Outcome
 from quadra_matrix.breaker.shared import Kept, SharedStore
 from quadra_matrix.breaker.window import NEVER
 from quadra_matrix.errors import SharedStateLost
-from quadra_matrix.events import CircuitStoreFound, CircuitStoreLost, Event
+from quadra_matrix.events import Event
+from quadra_matrix.events.breaker import CircuitStoreFound, CircuitStoreLost
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from quadra_matrix.breaker.registry import BREAKERS, Registry
 from quadra_matrix.breaker.snapshot import Snapshot
 from quadra_matrix.breaker.window import NEVER
 from quadra_matrix.errors import CircuitBreakerError, require
-from quadra_matrix.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, CircuitOverridden, Event, fan_out
+from quadra_matrix.events import Event, fan_out
+from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened, CircuitOverridden
 
 log = logging.getLogger(__name__)
 

@@ -43,7 +43,8 @@ from quadra_matrix.errors import (
     TrafficChanged,
     TrafficUnknown,
 )
-from quadra_matrix.events import Hook, RolloutMoved, TrafficShifted, ignore
+from quadra_matrix.events import Hook, ignore
+from quadra_matrix.events.delivery import RolloutMoved, TrafficShifted
 
 log = logging.getLogger(__name__)
 

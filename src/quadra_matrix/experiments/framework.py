@@ -18,7 +18,8 @@ from quadra_matrix.errors import (
     UnknownExperiment,
     require,
 )
-from quadra_matrix.events import ExperimentChanged, ExperimentDecided, Hook, ignore
+from quadra_matrix.events import Hook, ignore
+from quadra_matrix.events.experiments import ExperimentChanged, ExperimentDecided
 from quadra_matrix.experiments.assign import split
 from quadra_matrix.experiments.definition import CONVERSION, VALUE, AutoStop, Definition, Share, Status, is_number
 from quadra_matrix.experiments.experiment import Experiment

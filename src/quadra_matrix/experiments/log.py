@@ -14,7 +14,8 @@ from typing import Protocol, TypeVar
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import EventsNotDurable, require
-from quadra_matrix.events import Event, ExperimentLogRecovered, ExperimentLogStalled, Hook, ignore
+from quadra_matrix.events import Event, Hook, ignore
+from quadra_matrix.events.experiments import ExperimentLogRecovered, ExperimentLogStalled
 from quadra_matrix.experiments.serve import Cell
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from quadra_matrix.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event
+from quadra_matrix.events import Event
+from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
 from quadra_matrix.telemetry.prometheus import Counter, Gauge, SharedSeries
 
 STATES = {"closed": 0.0, "open": 1.0, "half_open": 2.0}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from quadra_matrix import __version__
-from quadra_matrix.events import Event, Predicted
+from quadra_matrix.events import Event
+from quadra_matrix.events.models import Predicted
 from quadra_matrix.telemetry.circuits import Circuit, CircuitMetrics
 from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, SharedSeries, exposition
 

@@ -17,7 +17,8 @@ from typing import TypeAlias
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import CertificateRefused, require
-from quadra_matrix.events import CertificateSwapFailed, CertificateSwapped, Event, HandshakeFailed, Hook, ignore
+from quadra_matrix.events import Event, Hook, ignore
+from quadra_matrix.events.tls import CertificateSwapFailed, CertificateSwapped, HandshakeFailed
 from quadra_matrix.tls.context import OUT_OF_TIME, ServerFiles, configure, inspect_files, server_context
 from quadra_matrix.tls.handshake import LateSocket
 

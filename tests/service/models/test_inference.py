@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quadra_matrix.errors import BadRows, BrokenModel, UnknownModel
-from quadra_matrix.events import Predicted
+from quadra_matrix.events.models import Predicted
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.models.request import BuiltIn
 from quadra_matrix.testing import RecordingHook

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from quadra_matrix.errors import BrokenModel, DatabaseUnavailable, UnknownModel
-from quadra_matrix.events import AliasMoved, ModelPublished
+from quadra_matrix.events.models import AliasMoved, ModelPublished
 from quadra_matrix.service.models.registry import LEFTOVER_AGE, MOST_AGE, Registry
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.models import SqlModels

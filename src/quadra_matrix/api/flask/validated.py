@@ -25,7 +25,7 @@ from quadra_matrix.api.problem import (
 from quadra_matrix.api.shape import Shape, is_struct, shape_of
 from quadra_matrix.api.validation import AnyShape, Breach, TextReader, breach_of, read_answer, read_body
 from quadra_matrix.errors import ResponseMismatch, require
-from quadra_matrix.events import ResponseBroke
+from quadra_matrix.events.api import ResponseBroke
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quadra_matrix.errors import DatabaseUnavailable, UnknownModel, require
-from quadra_matrix.events import Event, ExperimentChanged
+from quadra_matrix.events import Event
+from quadra_matrix.events.experiments import ExperimentChanged
 from quadra_matrix.experiments import ABTestingFramework, Experiment
 from quadra_matrix.experiments.definition import Status
 from quadra_matrix.experiments.model import VERSION, ModelChoice, ModelExperiment, alias_of, experiment_name

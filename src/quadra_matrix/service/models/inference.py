@@ -11,7 +11,8 @@ import numpy as np
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import BadRows, BrokenModel, QuadraError
-from quadra_matrix.events import Hook, Predicted, ignore
+from quadra_matrix.events import Hook, ignore
+from quadra_matrix.events.models import Predicted
 from quadra_matrix.service.models import steady
 from quadra_matrix.service.models.registry import Registry
 from quadra_matrix.service.models.rows import MOST_FAULTS, Row, RowReader

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import BrokenModel, DatabaseUnavailable, UnknownModel
-from quadra_matrix.events import AliasMoved, Hook, ModelPublished, ignore
+from quadra_matrix.events import Hook, ignore
+from quadra_matrix.events.models import AliasMoved, ModelPublished
 from quadra_matrix.store.models import Alias, Catalogue, ModelStore, ModelVersion
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,32 @@
+"""What serving over TLS announces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quadra_matrix.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSwapped(Event):
+    """A server offers another certificate from now on. ``expires`` is in seconds since the epoch."""
+
+    certificate: str
+    serial: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSwapFailed(Event):
+    """New certificate files cannot be used; the last good ones go on serving."""
+
+    certificate: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed(Event):
+    """A client connected and no TLS connection came of it."""
+
+    peer: str
+    reason: str
