@@ -120,7 +120,7 @@ def test_a_rollout_is_shown_with_its_evidence(tmp_path: Path) -> None:
 
     assert ended.progress.phase is Phase.DONE
     assert json.dumps(as_json(ended), allow_nan=False)
-    assert "errors 0.00% to 0.00% not worse" in line(ended, Observation(platform.traffic.route))
+    assert "errors 0.00% against 0.00% not worse" in line(ended, Observation(platform.traffic.route))
     assert "done" in quadra(tmp_path, "canary", "history").stdout
 
 

@@ -73,7 +73,7 @@ def line(rollout: Rollout, seen: Observation) -> str:
 def metric_words(one: MetricVerdict) -> str:
     """Return one metric's rates and finding, short."""
     mine, theirs = one.candidate.rate or 0.0, one.stable.rate or 0.0
-    return f"{one.metric} {mine:.2%} to {theirs:.2%} {one.finding}"
+    return f"{one.metric} {mine:.2%} against {theirs:.2%} {one.finding}"
 
 
 def plain(say: Callable[[str], None]) -> Watch:
