@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from quadra_matrix.api.flask import documented, trace_id, validated
 from quadra_matrix.api.problem import Problem
-from quadra_matrix.experiments.model import ModelChoice
 from quadra_matrix.service.models.experiments import ModelExperiments
 from quadra_matrix.service.models.inference import Inference
 from quadra_matrix.service.models.request import Name, Wire
@@ -140,7 +139,3 @@ def predict_routes(inference: Inference, trials: ModelExperiments, *, default_mo
         )
 
     return routes
-
-
-def _served_by(choice: ModelChoice) -> ServedBy:
-    return ServedBy(name=choice.experiment, variant=choice.variant, counted=choice.in_experiment)
