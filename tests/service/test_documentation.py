@@ -17,6 +17,7 @@ from quadra_matrix.service.app import create_app
 from quadra_matrix.service.circuits import CircuitList, CircuitView
 from quadra_matrix.service.routes import protocol_messages as protocol
 from quadra_matrix.service.settings import Settings
+from tests.api.official import assert_asyncapi
 from tests.api.serving import served
 from tests.service.wired import settings_with_iris
 from tests.services.process import free_port
@@ -46,6 +47,13 @@ def test_lint_has_nothing_to_remark(client: FlaskClient) -> None:
         ran = CliRunner().invoke(main, ["api", "lint", "--url", address])
 
     assert (ran.exit_code, ran.stdout) == (0, ""), ran.output
+
+
+def test_the_messages_of_the_hub_are_described_as_asyncapi_wants(client: FlaskClient) -> None:
+    document = client.get("/api/asyncapi.json").json
+
+    assert_asyncapi(document)
+    assert document["channels"]
 
 
 def test_every_documented_example_is_accepted(client: FlaskClient) -> None:
