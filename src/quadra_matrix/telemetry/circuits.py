@@ -8,7 +8,8 @@ from typing import Protocol
 
 from quadra_matrix.events import Event
 from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
-from quadra_matrix.telemetry.prometheus import Counter, Gauge, SharedSeries
+from quadra_matrix.telemetry.prometheus import Counter, Gauge
+from quadra_matrix.telemetry.shared import SharedSeries
 
 STATES = {"closed": 0.0, "open": 1.0, "half_open": 2.0}
 OUTCOMES = {

@@ -11,7 +11,8 @@ from quadra_matrix import __version__
 from quadra_matrix.events import Event
 from quadra_matrix.events.models import Predicted
 from quadra_matrix.telemetry.circuits import Circuit, CircuitMetrics
-from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, SharedSeries, exposition
+from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, exposition
+from quadra_matrix.telemetry.shared import Count, Durations, SharedSeries
 
 State = TypeVar("State", bound=str)
 
@@ -42,6 +43,7 @@ class Metrics:
             "Seconds from a request's arrival to its answer, by the route's pattern.",
             ("method", "route"),
         )
+        self._answers: dict[tuple[str, str | None, int], tuple[Count, Durations]] = {}
         self._predictions = Counter(
             self._series,
             "quadra_predictions_total",
@@ -54,9 +56,9 @@ class Metrics:
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count one answered request. ``route`` is the matched pattern, or None."""
-        known = method if method in METHODS else "OTHER"
-        self._requests.add(known, route or UNMATCHED, str(status))
-        self._durations.observe(known, route or UNMATCHED, seconds=seconds)
+        found = self._answers.get((method, route, status)) or self._answer(method, route, status)
+        found[0].add()
+        found[1].observe(seconds)
 
     def hear(self, event: Event) -> None:
         """Count what is announced; a ``Hook``."""
@@ -66,6 +68,12 @@ class Metrics:
                 self._rows.add(model, str(version), amount=rows)
             case _:
                 self._circuits.hear(event)
+
+    def _answer(self, method: str, route: str | None, status: int) -> tuple[Count, Durations]:
+        """Return the series that such a request is counted in; made-up methods are not remembered."""
+        known, pattern = method if method in METHODS else "OTHER", route or UNMATCHED
+        series = self._requests.of(known, pattern, str(status)), self._durations.of(known, pattern)
+        return self._answers.setdefault((method, route, status), series) if known == method else series
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return the numbers of all processes in the format that ``accept`` asks for, and its content type."""
