@@ -375,3 +375,71 @@ def test_a_baseline_of_nothing_but_errors_is_not_the_candidates_fault() -> None:
     platform = FakePlatform(v1=Behaviour(error_rate=0.2), v2=Behaviour(error_rate=0.2))
 
     assert deploy(platform, replace(SHORT, limits=Limits(enough_points=0.1))).progress.phase is Phase.DONE
+
+
+def test_a_share_that_takes_a_while_is_asked_for_until_it_is_there() -> None:
+    platform = FakePlatform()
+    platform.traffic.takes = 7.0
+
+    rollout = deploy(platform)
+
+    assert rollout.progress.phase is Phase.DONE
+    assert shares(platform) == [0, 10, 50, 95, 100]
+
+
+@pytest.mark.parametrize("from_share", [0, 95], ids=["a-step", "the-promotion"])
+def test_a_share_that_never_comes_goes_back(from_share: float) -> None:
+    platform = FakePlatform()
+    driver = engine(platform)
+    driver.lease(begin(platform))
+    driver.run(lambda at: platform.traffic.route.share("v2") == from_share and at.phase in (Phase.BEFORE, Phase.AFTER))
+    platform.traffic.takes = float("inf")
+    driver.lease(lambda record: record)
+    driver.run(lambda at: at.phase is Phase.RETREAT)
+
+    platform.traffic.takes = 0.0
+    driver.lease(lambda record: record)
+    rollout = driver.run()
+
+    assert rollout.progress.phase is Phase.ROLLED_BACK
+    assert "for v2 took more than 60 s" in rollout.progress.because
+    assert platform.traffic.route == Route({"v1": 100.0})
+
+
+def test_stable_that_cannot_take_everything_back_is_a_persons_business() -> None:
+    platform = FakePlatform()
+    driver = engine(platform)
+    driver.lease(begin(platform))
+    driver.run(lambda at: at.phase is Phase.WATCH)
+
+    platform.traffic.takes = float("inf")
+    driver.lease(lambda record: desk.going_back(record, "a person asked"))
+
+    with pytest.raises(RolloutStuck, match="v1 lacks instances"):
+        driver.run()
+
+
+def test_a_version_that_takes_a_while_to_stop_is_stopped() -> None:
+    platform = FakePlatform()
+    platform.workload.stops_in = 5.0
+
+    assert deploy(platform).progress.phase is Phase.DONE
+    assert "v1" not in platform.workload.started
+
+
+def test_a_version_that_never_stops_is_a_persons_business() -> None:
+    platform = FakePlatform()
+    platform.workload.stops_in = float("inf")
+
+    with pytest.raises(RolloutStuck, match="v1 could not be put away in 60 s"):
+        deploy(platform)
+    assert platform.traffic.route == Route({"v2": 100.0})
+
+
+def test_a_new_colour_that_never_had_traffic_is_stopped() -> None:
+    platform = FakePlatform(v2=Behaviour(checks_hold=False))
+
+    rollout = deploy(platform, kind=Kind.BLUE_GREEN)
+
+    assert rollout.progress.phase is Phase.ROLLED_BACK
+    assert "v2" not in platform.workload.started

@@ -86,9 +86,14 @@ class Engine:
         clock: Clock = SYSTEM_CLOCK,
         hook: Hook = ignore,
         watch: Callable[[Rollout, Observation], None] | None = None,
+        glance: float = GLANCE,
     ) -> None:
-        """``watch`` gets every recorded look: it shows the rollout to a person."""
+        """``watch`` gets every recorded look: it shows the rollout to a person.
+
+        ``glance`` are the seconds between two looks while something takes a moment.
+        """
         self._ports, self.holder, self._clock, self._hook, self._watch = ports, holder, clock, hook, watch
+        self._glance = glance
         self._looked: float | None = None
 
     def ask(self, change: Callable[[Record], Record]) -> Record:
@@ -133,11 +138,11 @@ class Engine:
             except TrafficUnknown:
                 if self._clock.monotonic() >= deadline:
                     raise
-                self._clock.sleep(GLANCE)
+                self._clock.sleep(self._glance)
             except StateUnwritable as full:
                 if self._clock.monotonic() >= deadline:
                     raise RolloutStuck(f"{full}; the traffic stays where it is, unjudged, until: resume") from full
-                self._clock.sleep(GLANCE)
+                self._clock.sleep(self._glance)
 
     def look(self) -> Rollout:
         """Observe, decide, act and record once, then wait until it is time to look again."""
@@ -203,27 +208,30 @@ class Engine:
         try:
             if isinstance(move.action, Send):
                 reported = self._ports.traffic.write(move.action.route, routed.revision)
-                return replace(move.then, asked=move.action.route, sent=reported.route)
-            self._do(rollout, move.action, seen)
+                at = move.then if reported.is_complete else move.meanwhile or move.then
+                return replace(at, asked=move.action.route, sent=reported.route)
+            if not self._do(rollout, move.action, seen):
+                return move.meanwhile or move.then
         except (StartRefused, CheckFailed, HookFailed) as failed:
             if move.otherwise is None:
                 raise
             return replace(move.otherwise, because=f"{move.otherwise.because}: {failed}")
         return move.then
 
-    def _do(self, rollout: Rollout, action: Action, seen: Observation) -> None:
-        """Do an action that is no route."""
+    def _do(self, rollout: Rollout, action: Action, seen: Observation) -> bool:
+        """Do an action that is no route, and tell whether it is done."""
         ports, plan = self._ports, rollout.plan
         if isinstance(action, Start):
             ports.workload.start(action.version)
         elif isinstance(action, Settle):
             ports.workload.settle(action.version)
         elif isinstance(action, Stop):
-            ports.workload.stop(action.version)
+            return ports.workload.stop(action.version)
         elif isinstance(action, RunChecks):
             ports.outside.check(plan.checks, seen.candidate.addresses)
         elif isinstance(action, RunHooks):
             ports.outside.run(plan.hooks_at(action.step, action.when), rollout)
+        return True
 
     def _tell(self, before: Rollout, after: Rollout, seen: Observation) -> None:
         """Announce what changed, after it is recorded."""
@@ -254,8 +262,8 @@ class Engine:
 
     def _wait(self, rollout: Rollout, began: float, revision: str) -> None:
         """Return when it is time to look again: at the end of the tick, or as soon as somebody changed the record."""
-        until = began + (rollout.plan.tick if rollout.progress.phase in SLOW else GLANCE)
+        until = began + (rollout.plan.tick if rollout.progress.phase in SLOW else self._glance)
         while (left := until - self._clock.monotonic()) > 0:
-            self._clock.sleep(min(left, GLANCE))
+            self._clock.sleep(min(left, self._glance))
             if self._ports.state.read().revision != revision:
                 return

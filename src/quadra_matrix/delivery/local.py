@@ -331,9 +331,10 @@ class LocalWorkload:
     def settle(self, version: str) -> None:
         """Do nothing: one machine has no stable place that a version must move to."""
 
-    def stop(self, version: str) -> None:
+    def stop(self, version: str) -> bool:
         """Stop a version."""
         self._machine.stop(version)
+        return True
 
 
 class LocalEvidence:

@@ -81,6 +81,8 @@ class Routed:
 
     route: Route
     revision: str
+    is_complete: bool = True
+    """False while the platform still brings up what the route that was written needs: write it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +300,15 @@ Action = Wait | GiveUp | Start | RunChecks | RunHooks | Send | Settle | Stop
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Do ``action``, then record ``then``; if the action is refused for good, record ``otherwise``."""
+    """Do ``action``, then record ``then``; if the action is refused for good, record ``otherwise``.
+
+    An action that the platform has begun and not done yet records ``meanwhile``, and is decided again.
+    """
 
     action: Action
     then: Progress
     otherwise: Progress | None = None
+    meanwhile: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)

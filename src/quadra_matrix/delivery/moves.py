@@ -100,9 +100,18 @@ def check(at: Progress, then: Phase) -> Move:
     return Move(RunChecks(at.candidate), enter(at, then), otherwise=turned(at, "a smoke test failed"))
 
 
-def promote(at: Progress) -> Move:
+def send(plan: Plan, at: Progress, route: Route, then: Progress) -> Move:
+    """Write a route until the platform has what it needs; after a while without that, go back."""
+    if at.phase_time >= plan.ready_within:
+        because = f"{route.share(at.candidate):g} % for {at.candidate} took more than {plan.ready_within:g} s"
+        return Move(Wait(because), turned(at, f"{because}: not all of its instances became ready"))
+    return Move(Send(route), then, meanwhile=at)
+
+
+def promote(plan: Plan, at: Progress) -> Move:
     """Send everything to the candidate."""
-    return Move(Send(only(at.candidate)), replace(enter(at, Phase.SETTLE), memory=new_step(at.memory)))
+    at = at if at.phase is Phase.PROMOTE else enter(at, Phase.PROMOTE)
+    return send(plan, at, only(at.candidate), replace(enter(at, Phase.SETTLE), memory=new_step(at.memory)))
 
 
 def settle(plan: Plan, at: Progress, seen: Observation, then: Phase) -> Move:
@@ -132,19 +141,21 @@ def back(plan: Plan, at: Progress, seen: Observation, kind: Kind = Kind.CANARY) 
     if at.phase is Phase.DRAIN_BACK:
         return drain(plan, at, seen, version=at.candidate, then=Phase.STOP_BACK)
     if at.phase is Phase.STOP_BACK:
-        return Move(Stop(at.candidate), enter(at, Phase.ROLLED_BACK))
+        return _stop(plan, at, at.candidate, Phase.ROLLED_BACK)
     return Move(Wait(at.because), at)
 
 
 def _retreat(plan: Plan, at: Progress, seen: Observation, kind: Kind) -> Move:
     """Give stable the traffic, once it can take it: a route to a dead version would end the service."""
-    if seen.stable.ready:
-        then = Phase.DRAIN_BACK if kind is Kind.CANARY else Phase.ROLLED_BACK
-        return Move(Send(only(at.stable)), enter(at, then))
-    if at.phase_time >= plan.ready_within:
-        because = f"{at.stable} is not ready, so the traffic stays where it is; start it, then roll back again"
+    if at.phase_time >= plan.ready_within and (not seen.stable.ready or at.asked == only(at.stable)):
+        found = f"{at.stable} is not ready" if not seen.stable.ready else f"{at.stable} lacks instances"
+        because = f"{found}, so the traffic stays where it is; start it, then roll back again"
         return Move(GiveUp(because), enter(at, Phase.RETREAT))
-    return Move(Start(at.stable), at)
+    if not seen.stable.ready:
+        return Move(Start(at.stable), at)
+    # A new colour that never had traffic is of no use to anybody: it is stopped like a canary.
+    then = Phase.ROLLED_BACK if kind is Kind.BLUE_GREEN and at.asked else Phase.DRAIN_BACK
+    return Move(Send(only(at.stable)), enter(at, then), meanwhile=at)
 
 
 def finish(plan: Plan, at: Progress, seen: Observation) -> Move:
@@ -152,5 +163,13 @@ def finish(plan: Plan, at: Progress, seen: Observation) -> Move:
     if at.phase is Phase.DRAIN:
         return drain(plan, at, seen, version=at.stable, then=Phase.STOP)
     if at.phase is Phase.STOP:
-        return Move(Stop(at.stable), enter(at, Phase.DONE))
+        return _stop(plan, at, at.stable, Phase.DONE)
     return Move(Wait("done"), at)
+
+
+def _stop(plan: Plan, at: Progress, version: str, then: Phase) -> Move:
+    """Stop a version, as often as that takes."""
+    if at.phase_time >= plan.ready_within:
+        because = f"{version} could not be put away in {plan.ready_within:g} s; look at the platform, then: resume"
+        return Move(GiveUp(because), enter(at, at.phase))
+    return Move(Stop(version), enter(at, then), meanwhile=at)

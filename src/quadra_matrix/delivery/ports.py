@@ -21,7 +21,8 @@ class Traffic(Protocol):
         """Put a route in force if the revision is still the one that was read, and return what is then reported.
 
         The revision changes with every write, also of an equal route, so that a write decided before another one fails.
-        Raises ``TrafficChanged`` when it is not, ``TrafficRefused`` when the traffic layer refuses the route.
+        Raises ``TrafficChanged`` when it is not, ``TrafficRefused`` when the traffic layer refuses the route. Where a
+        route takes instances that are not there yet, a write brings it nearer and says that it is not complete.
         """
 
     def open_requests(self, version: str) -> int:
@@ -43,8 +44,8 @@ class Workload(Protocol):
         ``ready`` tells when it has the full capacity.
         """
 
-    def stop(self, version: str) -> None:
-        """Stop a version and free what it used."""
+    def stop(self, version: str) -> bool:
+        """Stop a version and free what it used; tell whether that is done, or has to be repeated."""
 
 
 class Evidence(Protocol):

@@ -45,6 +45,9 @@ class FakeWorkload:
     started: dict[str, float] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     traffic: FakeTraffic | None = None
+    stops_in: float = 0.0
+    """Seconds that stopping takes; it has to be repeated until then."""
+    stopping: dict[str, float] = field(default_factory=dict)
 
     def start(self, version: str) -> None:
         """Start a version; one that runs keeps running, one that crashed is started again."""
@@ -68,12 +71,15 @@ class FakeWorkload:
     def settle(self, version: str) -> None:
         """Do nothing: all versions are equal here."""
 
-    def stop(self, version: str) -> None:
+    def stop(self, version: str) -> bool:
         """Stop a version. Raises ``OutOfOrder`` while it gets traffic."""
         if self.traffic is not None and self.traffic.route.share(version) > 0:
             raise OutOfOrder(f"{version} was stopped with {self.traffic.route.share(version)} % of the traffic")
-        self.started.pop(version, None)
-        self.restarts.pop(version, None)
+        if self.clock.monotonic() - self.stopping.setdefault(version, self.clock.monotonic()) < self.stops_in:
+            return False
+        for told in (self.started, self.restarts, self.stopping):
+            told.pop(version, None)
+        return True
 
     def _age(self, version: str) -> float:
         return self.clock.monotonic() - self.started[version]
@@ -90,6 +96,9 @@ class FakeTraffic:
     """Every route that was in force, oldest first."""
     still_open: int = 0
     """Requests that every version keeps open."""
+    takes: float = 0.0
+    """Seconds until a route that was written is complete; infinity for never."""
+    coming: tuple[Route, float] | None = None
 
     def __post_init__(self) -> None:
         self.workload.traffic = self
@@ -108,7 +117,12 @@ class FakeTraffic:
                 raise TrafficRefused("the fake proxy", f"{version} is unknown")
             if share > self.route.share(version) and not self.workload.ready(version).ready:
                 raise OutOfOrder(f"{version} was given {share} % of the traffic and has no ready instance")
-        self.route, self.revision = route, self.revision + 1
+        if self.coming is None or self.coming[0] != route:
+            self.coming = (route, self.workload.clock.monotonic())
+        self.revision += 1
+        if self.workload.clock.monotonic() - self.coming[1] < self.takes:
+            return Routed(self.route, str(self.revision), is_complete=False)
+        self.route, self.coming = route, None
         self.log.append(route)
         return self.read()
 
