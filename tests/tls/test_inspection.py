@@ -20,8 +20,9 @@ from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.errors import CertificateRefused
 from quadra_matrix.tls.authority import at, local_authority
 from quadra_matrix.tls.certs import generate_self_signed_cert
-from quadra_matrix.tls.inspection import Fault, covers_name, inspect_pair, renewal_time
+from quadra_matrix.tls.inspection import Fault, covers_name, inspect_pair
 from quadra_matrix.tls.pairs import Pair
+from quadra_matrix.tls.renewal import renewal_time
 
 NOW = SYSTEM_CLOCK.now()
 DAY = 86400.0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quadra_matrix.errors import CertificateRefused, MissingExtra
 from quadra_matrix.tls.authority import at, general_name
+from quadra_matrix.tls.renewal import renewal_time
 
 try:
     from cryptography import x509
@@ -21,9 +22,6 @@ try:
     from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 except ImportError as missing:
     raise MissingExtra("cryptography", "tls") from missing
-
-SHORT_LIFE = 10 * 86400
-"""Seconds; a certificate that lives shorter is renewed at half of its life, because retries need the time."""
 
 
 class Fault(enum.Enum):
@@ -67,18 +65,6 @@ class Inspection:
     def renew_at(self) -> float:
         """Return when to renew: at two thirds of the life, at half if it is under ten days."""
         return renewal_time(self.begins, self.expires)
-
-
-def renewal_time(begins: float, expires: float) -> float:
-    """Return when to renew a certificate of this life, in seconds since the epoch.
-
-    >>> renewal_time(0, 90 * 86400) / 86400
-    60.0
-    >>> renewal_time(0, 6 * 86400) / 86400
-    3.0
-    """
-    life = expires - begins
-    return begins + (life / 2 if life < SHORT_LIFE else life * 2 / 3)
 
 
 def inspect_pair(
