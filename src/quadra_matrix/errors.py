@@ -1,6 +1,12 @@
 """Every error the package raises on purpose.
 
 QuadraError
+├── AccessRefused           base of what a caller may not do
+│   ├── Unauthenticated     no credential, or none that holds
+│   ├── Forbidden           the caller is known and may not; names the scope or the rule
+│   ├── TooManyRequests     a limit is reached; says when to come back
+│   └── AccessUndecided     who calls, or how often, cannot be found out now
+├── UnknownKey              no API key has this id
 ├── BrokenReferences        a change of tables would leave rows that refer to nothing
 ├── DatabaseUnavailable     the database does not answer, or stays locked
 ├── TablesMissing           the database lacks a table of ours
@@ -62,6 +68,7 @@ Each feature adds its branch here. Errors carry their facts as attributes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +84,51 @@ class InvalidValue(QuadraError, ValueError):
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(f"{field} is {value!r}; it must be {rule}")
         self.field, self.value, self.rule = field, value, rule
+
+
+class AccessRefused(QuadraError):
+    """A caller may not do what it asked for."""
+
+
+class Unauthenticated(AccessRefused):
+    """The caller shows no credential, or none that holds. Callers learn the same, whatever is wrong with it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("send a valid API key or bearer token")
+        self.reason = reason
+        """For the log; it holds nothing of the credential."""
+
+
+class Forbidden(AccessRefused):
+    """The caller is known and may not do this; another credential might."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
+        self.rule = rule
+
+
+class TooManyRequests(AccessRefused):
+    """The caller has used up a limit for now."""
+
+    def __init__(self, limit: str, retry_after: float) -> None:
+        super().__init__(f"the limit {limit!r} is reached; try again in {max(1, math.ceil(retry_after))} s")
+        self.limit, self.retry_after = limit, retry_after
+
+
+class AccessUndecided(AccessRefused):
+    """Who calls, or how often, cannot be found out now; a later attempt may succeed."""
+
+    def __init__(self, reason: str, retry_after: float = 5.0) -> None:
+        super().__init__("who calls cannot be checked at the moment; try again later")
+        self.reason, self.retry_after = reason, retry_after
+
+
+class UnknownKey(QuadraError):
+    """No API key has this id."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no API key has the id {key!r}; list them with: quadra keys list")
+        self.key = key
 
 
 class BrokenReferences(QuadraError):
