@@ -10,6 +10,15 @@ QuadraError
 ├── BrokenReferences        a change of tables would leave rows that refer to nothing
 ├── DatabaseUnavailable     the database does not answer, or stays locked
 ├── TablesMissing           the database lacks a table of ours
+├── BackupError             base of what backing up and restoring refuse
+│   ├── BackupBusy          another backup or restore of this place is under way
+│   ├── BackupMissing       the target has no backup of this name
+│   ├── BackupUnreadable    a backup is cut short, changed, or not ours
+│   ├── FileChanged         a file changed again and again while it was backed up
+│   ├── ProgramMissing      a program of the database is not installed
+│   ├── ProgramFailed       a program of the database failed
+│   ├── RestoreRefused      a backup does not go into this destination; nothing was touched
+│   └── TargetUnavailable   where backups are kept does not answer
 ├── RedisUnavailable        Redis does not answer
 ├── UnknownRevision         a newer version has upgraded the database
 ├── EventsNotDurable        events of experiments could not be made durable in time; they still wait in memory
@@ -162,6 +171,74 @@ class TablesMissing(QuadraError):
 
     def __init__(self) -> None:
         super().__init__("the database lacks tables; run: quadra db upgrade")
+
+
+class BackupError(QuadraError):
+    """A backup could not be made, read or restored."""
+
+
+class BackupBusy(BackupError):
+    """Another backup or restore works in the folder."""
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(f"another backup or restore is under way; it works in {work}")
+        self.work = work
+
+
+class BackupMissing(BackupError):
+    """The target has no backup of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no backup is named {name!r}; see: quadra db list")
+        self.name = name
+
+
+class BackupUnreadable(BackupError):
+    """A backup is cut short, changed, or not one of ours."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the backup cannot be used: {reason}")
+        self.reason = reason
+
+
+class FileChanged(BackupError):
+    """A file that should never change did, while it was backed up."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} changed while it was backed up; try again")
+        self.file = file
+
+
+class ProgramMissing(BackupError):
+    """A program of the database is not installed."""
+
+    def __init__(self, program: str, install: str) -> None:
+        super().__init__(f"{program} is not installed; run: {install}")
+        self.program, self.install = program, install
+
+
+class ProgramFailed(BackupError):
+    """A program of the database failed; ``reason`` is what it said."""
+
+    def __init__(self, program: str, reason: str) -> None:
+        super().__init__(f"{program} failed: {reason}")
+        self.program, self.reason = program, reason
+
+
+class RestoreRefused(BackupError):
+    """A backup does not go into this destination."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not restored: {reason}")
+        self.reason = reason
+
+
+class TargetUnavailable(BackupError):
+    """Where backups are kept does not answer, or refuses."""
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(f"{target} cannot be used: {reason}")
+        self.target, self.reason = target, reason
 
 
 class RedisUnavailable(QuadraError):

@@ -13,6 +13,8 @@ SRC = Path(__file__).parents[2] / "src" / "quadra_matrix"
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "alembic": ("storage/migrations/*", "storage/sql/*"),
+    "boto3": ("*/s3.py",),
+    "botocore": ("*/s3.py",),
     "click": ("cli.py", "*/cli.py", "*/cli/*", "terminal.py"),
     "cryptography": ("tls/*",),
     "dask": ("service/jobs/dask.py",),
@@ -32,6 +34,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("telemetry/otel/*",),
     "prometheus_client": ("telemetry/prometheus.py",),
     "pydantic_settings": ("service/settings.py",),
+    "pyrage": ("*/age.py",),
     "redis": ("*/redis.py",),
     "skl2onnx": ("service/models/onnx.py",),
     "sklearn": ("service/models/sklearn/*",),

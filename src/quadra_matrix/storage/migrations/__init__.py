@@ -4,6 +4,6 @@ A revision only adds: what the previous release reads stays until a later one re
 back over a database that is already upgraded, and there is no downgrade.
 """
 
-from quadra_matrix.storage.migrations.runner import Upgrade, current, drift, head, upgrade
+from quadra_matrix.storage.migrations.runner import Upgrade, current, drift, head, knows, upgrade
 
-__all__ = ["Upgrade", "current", "drift", "head", "upgrade"]
+__all__ = ["Upgrade", "current", "drift", "head", "knows", "upgrade"]

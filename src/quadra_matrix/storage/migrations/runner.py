@@ -38,6 +38,12 @@ def head() -> str:
     return str(ScriptDirectory(str(FOLDER)).get_current_head())
 
 
+def knows(revision: str) -> bool:
+    """Tell whether this version of the package knows the revision, and so can upgrade from it."""
+    script = ScriptDirectory(str(FOLDER))
+    return revision in {step.revision for step in script.walk_revisions()}
+
+
 def current(database: Database) -> str | None:
     """Return the revision of the database; None for one that was never upgraded."""
     with database.read() as connection:
