@@ -7,17 +7,10 @@ from sqlalchemy.engine import Connection
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.storage.sql.engine import Database, metadata
+from quadra_matrix.storage.sql.leases import SqlLeases
 
-LEADERS = "certificates"
-"""The lock under which leases and entries change hands."""
-
-leases = sa.Table(
-    "certificate_leases",
-    metadata,
-    sa.Column("name", sa.String(300), primary_key=True),
-    sa.Column("holder", sa.String(300), nullable=False),
-    sa.Column("until", sa.Double, nullable=False),
-)
+LOCK = "certificates"
+"""The lock under which entries change."""
 
 entries = sa.Table(
     "certificate_entries",
@@ -29,29 +22,19 @@ entries = sa.Table(
 
 
 class SqlCertificates:
-    """A ``CertificateStore``. May be shared between threads; any number of hosts may use one database.
-
-    A lease ends by the holder's clock, so the clocks of the hosts should agree to a few seconds.
-    """
+    """A ``CertificateStore``. May be shared between threads; any number of hosts may use one database."""
 
     def __init__(self, database: Database, clock: Clock = SYSTEM_CLOCK) -> None:
         self._database, self._clock = database, clock
+        self._leases = SqlLeases(database, clock)
 
     def lead(self, name: str, holder: str, seconds: float) -> bool:
         """Take or extend the lease of ``name``; False while another holder has it."""
-        now = self._clock.now()
-        with self._database.begin(lock=LEADERS) as connection:
-            held = connection.execute(sa.select(leases).where(leases.c.name == name)).first()
-            if held is not None and held.holder != holder and held.until > now:
-                return False
-            connection.execute(sa.delete(leases).where(leases.c.name == name))
-            connection.execute(sa.insert(leases).values(name=name, holder=holder, until=now + seconds))
-        return True
+        return self._leases.lead(f"certificate {name}", holder, seconds)
 
     def leave(self, name: str, holder: str) -> None:
         """Give the lease back, if ``holder`` has it."""
-        with self._database.begin(lock=LEADERS) as connection:
-            connection.execute(sa.delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+        self._leases.leave(f"certificate {name}", holder)
 
     def read(self, name: str) -> bytes | None:
         """Return an entry, or None if there is none or its time is over."""
@@ -64,7 +47,7 @@ class SqlCertificates:
     def write(self, name: str, content: bytes | None, *, until: float | None = None) -> None:
         """Replace an entry whole, or remove it with None; after ``until``, seconds since the epoch, it is gone."""
         # Durable: the account key and an issued certificate are written once, and a lost one costs an order.
-        with self._database.begin(lock=LEADERS, durable=True) as connection:
+        with self._database.begin(lock=LOCK, durable=True) as connection:
             self._forget(connection, name)
             if content is not None:
                 connection.execute(sa.insert(entries).values(name=name, content=content, until=until))

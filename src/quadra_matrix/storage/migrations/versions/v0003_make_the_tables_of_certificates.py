@@ -17,9 +17,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_certificate_entries")),
     )
     op.create_table(
-        "certificate_leases",
+        "leases",
         sa.Column("name", sa.String(length=300), nullable=False),
         sa.Column("holder", sa.String(length=300), nullable=False),
         sa.Column("until", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_certificate_leases")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
