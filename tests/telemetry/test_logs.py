@@ -57,6 +57,13 @@ def test_fields_do_not_replace_what_the_line_says_itself() -> None:
     assert told(record(level="none"))["level"] == "INFO"
 
 
+def test_a_terminal_says_an_event_once() -> None:
+    made = record("circuit pay is open", event="circuit_opened", item="chair", **{"breaker.name": "pay"})
+
+    assert TerminalLines().format(made).endswith("shop: circuit pay is open item=chair")
+    assert told(made)["breaker.name"] == "pay"
+
+
 def test_arguments_that_do_not_fit_are_written_all_the_same() -> None:
     assert told(record("%d rows", "many"))["message"] == "%d rows (arguments do not fit: ('many',))"
 

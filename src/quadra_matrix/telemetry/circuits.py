@@ -6,10 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from quadra_matrix.events import Event
-from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
 from quadra_matrix.telemetry.prometheus import Counter, Gauge
 from quadra_matrix.telemetry.shared import SharedSeries
+from quadra_matrix.telemetry.table import CIRCUIT_CALLS, CIRCUIT_SECONDS, CIRCUIT_STATE
 
 STATES = {"closed": 0.0, "open": 1.0, "half_open": 2.0}
 OUTCOMES = {
@@ -50,25 +49,7 @@ class CircuitMetrics:
         self._read = read
         self._lock = threading.Lock()
         self._added: dict[tuple[str, str], int] = {}
-        self._calls = Counter(
-            series, "quadra_circuit_calls_total", "Calls through a circuit breaker, by outcome.", ("circuit", "outcome")
-        )
-        self._moves = Counter(
-            series, "quadra_circuit_transitions_total", "Changes of a circuit's state.", ("circuit", "to")
-        )
-
-    def hear(self, event: Event) -> None:
-        """Count a transition; a ``Hook``."""
-        match event:
-            case CircuitOpened(name=name):
-                self._moves.add(name, "open")
-            case CircuitHalfOpened(name=name):
-                self._moves.add(name, "half_open")
-            case CircuitClosed(name=name):
-                self._moves.add(name, "closed")
-            case _:
-                return
-        self.add_calls()
+        self._calls = Counter(series, CIRCUIT_CALLS)
 
     def add_calls(self) -> None:
         """Add what the breakers of this process counted since the last time."""
@@ -84,18 +65,8 @@ class CircuitMetrics:
     def gauges(self) -> tuple[Gauge, ...]:
         """Return what is read at each scrape."""
         return (
-            Gauge(
-                "quadra_circuit_state",
-                "State of a circuit: 0 closed, 1 open, 2 half-open.",
-                ("circuit",),
-                lambda: self._each(lambda circuit: STATES[circuit.state]),
-            ),
-            Gauge(
-                "quadra_circuit_state_seconds",
-                "Seconds since a circuit's state changed.",
-                ("circuit",),
-                lambda: self._each(lambda circuit: circuit.seconds_in_state),
-            ),
+            Gauge(CIRCUIT_STATE, lambda: self._each(lambda circuit: STATES[circuit.state])),
+            Gauge(CIRCUIT_SECONDS, lambda: self._each(lambda circuit: circuit.seconds_in_state)),
         )
 
     def _each(self, number: Callable[[Circuit], float]) -> Mapping[tuple[str, ...], float]:

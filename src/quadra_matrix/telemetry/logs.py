@@ -60,7 +60,9 @@ class TerminalLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback below it."""
         level = f"\x1b[{COLOURS.get(record.levelname, '0')}m{record.levelname:<8}\x1b[0m"
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        said = _fields(record)
+        # What an event says is in its message; its fields, such as breaker.name, are for programs.
+        fields = "".join(f" {name}={value}" for name, value in said.items() if name != "event" and "." not in name)
         trace = self._identify().get("trace_id", "")[:8]
         line = f"{_time(record)[11:23]} {level} {record.name}: {_printable(_message(record) + fields)}"
         line += f" [{trace}]" if trace else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.mmap_dict import mmap_key
@@ -14,58 +16,67 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from quadra_matrix.errors import QuadraError
+from quadra_matrix.telemetry.labels import Combinations, Labels, shown_value
 from quadra_matrix.telemetry.shared import Count, Durations, SharedSeries
+from quadra_matrix.telemetry.table import Metric
 
 log = logging.getLogger(__name__)
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds: a prediction takes one millisecond, a slow upload ten seconds."""
 
-Labels = tuple[str, ...]
-
 
 class Counter:
     """A number for each set of labels that only grows. Its name ends with ``_total``."""
 
-    def __init__(self, series: SharedSeries, name: str, description: str, labels: Labels) -> None:
-        self._series, self._name, self._description, self._labels = series, name, description, labels
-        self._counts: dict[Labels, Count] = {}
+    def __init__(self, series: SharedSeries, metric: Metric) -> None:
+        self._series, self._metric = series, metric
+        known = _known(series, "counter", metric.name, metric.labels)
+        self._counts = Combinations(metric.labels, self._make, known=known)
 
     def add(self, *values: str, amount: float = 1.0) -> None:
         """Add ``amount`` to the series with these label values."""
-        self.of(*values).add(amount)
+        self._counts.of(values).add(amount)
 
     def of(self, *values: str) -> Count:
         """Return the series with these label values; keep it where it is needed often."""
-        return self._counts.get(values) or self._counts.setdefault(values, self._make(values))
+        return self._counts.of(values)
 
     def _make(self, values: Labels) -> Count:
-        family = self._name.removesuffix("_total")
-        return Count(self._series, [_file_key(family, self._name, self._labels, values, self._description)])
+        metric = self._metric
+        family = metric.name.removesuffix("_total")
+        return Count(self._series, [_file_key(family, metric.name, metric.labels, values, metric.help)])
 
 
 class Histogram:
     """How long something took, in seconds, for each set of labels."""
 
-    def __init__(self, series: SharedSeries, name: str, description: str, labels: Labels) -> None:
-        self._series, self._name, self._description, self._labels = series, name, description, labels
-        self._durations: dict[Labels, Durations] = {}
+    def __init__(self, series: SharedSeries, metric: Metric) -> None:
+        self._series, self._metric = series, metric
+        known = _known(series, "histogram", f"{metric.name}_sum", metric.labels)
+        self._durations = Combinations(metric.labels, self._make, known=known)
 
     def observe(self, *values: str, seconds: float) -> None:
         """Count one duration in the series with these label values."""
-        self.of(*values).observe(seconds)
+        self._durations.of(values).observe(seconds)
 
     def of(self, *values: str) -> Durations:
         """Return the series with these label values; keep it where it is needed often."""
-        return self._durations.get(values) or self._durations.setdefault(values, self._make(values))
+        return self._durations.of(values)
 
     def _make(self, values: Labels) -> Durations:
         """Return the sum and all buckets: one that is missing would read as a gap."""
-        labels, name = (*self._labels, "le"), f"{self._name}_bucket"
+        name, labels, text = self._metric.name, self._metric.labels, self._metric.help
         bounds = [floatToGoString(bound) for bound in (*BUCKETS, float("inf"))]
-        total = _file_key(self._name, f"{self._name}_sum", self._labels, values, self._description)
-        buckets = [_file_key(self._name, name, labels, (*values, bound), self._description) for bound in bounds]
-        return Durations(self._series, [total, *buckets], BUCKETS)
+        buckets = [_file_key(name, f"{name}_bucket", (*labels, "le"), (*values, bound), text) for bound in bounds]
+        return Durations(self._series, [_file_key(name, f"{name}_sum", labels, values, text), *buckets], BUCKETS)
+
+
+def _known(series: SharedSeries, kind: str, name: str, labels: Labels) -> list[Labels]:
+    """Return the label values of every series of ``name`` that an earlier process has left in our files."""
+    keys = [json.loads(key) for key in series.keys(kind)]
+    found = [values for _, written, values, _ in keys if written == name and set(values) == set(labels)]
+    return [tuple(values[label] for label in labels) for values in found]
 
 
 def _file_key(family: str, name: str, labels: Labels, values: Labels, description: str) -> str:
@@ -77,21 +88,19 @@ def _file_key(family: str, name: str, labels: Labels, values: Labels, descriptio
 class Gauge:
     """A number that is read when somebody asks, not counted, for each set of label values."""
 
-    name: str
-    description: str
-    labels: Labels
+    metric: Metric
     read: Callable[[], Mapping[Labels, float]]
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[Family]:
         """Return the numbers of now; none when they cannot be read, for the others matter most then."""
-        family = GaugeMetricFamily(self.name, self.description, labels=self.labels)
+        family = GaugeMetricFamily(self.metric.name, self.metric.help, labels=self.metric.labels)
         try:
             numbers = self.read()
         except QuadraError as failed:
-            log.warning("%s cannot be read: %s", self.name, failed)
+            log.warning("%s cannot be read: %s", self.metric.name, failed)
             return []
         for values, number in numbers.items():
-            family.add_metric(values, number)
+            family.add_metric([shown_value(value) for value in values], number)
         return [family]
 
 

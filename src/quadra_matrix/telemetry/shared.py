@@ -55,6 +55,10 @@ class NumberFile:
         found = self._places.get(key)
         return self._append(key) if found is None else found
 
+    def keys(self) -> tuple[str, ...]:
+        """Return the key of every number."""
+        return tuple(self._places)
+
     def close(self) -> None:
         """Let go of the memory and the file."""
         self.numbers.release()
@@ -112,6 +116,11 @@ class SharedSeries:
             self._rows.append(row)
             if self.is_open or self.reopen():
                 self._place(row)
+
+    def keys(self, kind: str) -> tuple[str, ...]:
+        """Return every key of a kind that this process's file holds, those of its predecessors too."""
+        with self.lock:
+            return self._files[kind].keys()
 
     def reopen(self) -> bool:
         """Open this process's own files, after a fork, and tell whether it counts. The caller holds the lock."""
