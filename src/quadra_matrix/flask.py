@@ -4,6 +4,7 @@ Each name is the feature's own; this module adds nothing. It needs Flask and pyd
 says which.
 """
 
+from quadra_matrix.access.flask import access_of, requires, setup_access
 from quadra_matrix.api.flask import documented, setup_api_documentation, setup_problem_errors, validated
 from quadra_matrix.breaker import CircuitBreaker, circuit_breaker
 from quadra_matrix.breaker.flask import setup_circuit_breakers
@@ -14,9 +15,12 @@ from quadra_matrix.tls.flask import csp_nonce, setup_tls
 __all__ = [
     "CircuitBreaker",
     "ab_test",
+    "access_of",
     "circuit_breaker",
     "csp_nonce",
     "documented",
+    "requires",
+    "setup_access",
     "setup_api_documentation",
     "setup_circuit_breakers",
     "setup_distributed_tracing",

@@ -8,10 +8,12 @@ from __future__ import annotations
 import enum
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import click
+
+from quadra_matrix import client
 
 
 class Exit(enum.IntEnum):
@@ -29,14 +31,35 @@ class Exit(enum.IntEnum):
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 """Adds ``--json``; the command receives ``as_json``."""
 
-url_option = click.option(
+_url = click.option(
     "--url",
     envvar="QUADRA_URL",
     default="http://127.0.0.1:5000",
     show_default=True,
+    is_eager=True,
     help="Address of the running service.",
 )
-"""Adds ``--url``; the command receives ``url``."""
+
+
+def _show_key(ctx: click.Context, option: click.Parameter, key: str | None) -> None:
+    """Show the key with the command's requests to ``--url``, which is eager and so read before."""
+    ctx.with_resource(client.credential(ctx.params["url"], key))
+
+
+_key = click.option(
+    "--api-key",
+    envvar="QUADRA_API_KEY",
+    callback=_show_key,
+    expose_value=False,
+    help="API key to show; rather set QUADRA_API_KEY, as other users of this machine can see arguments.",
+)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def url_option(command: Command) -> Command:
+    """Add ``--url`` and ``--api-key``; the command receives ``url``, and its requests there show the key."""
+    return _url(_key(command))
 
 
 def print_json(value: object) -> None:

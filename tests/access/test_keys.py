@@ -17,8 +17,7 @@ from quadra_matrix.errors import AccessUndecided, DatabaseUnavailable, InvalidVa
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.keys import SqlKeys
 from quadra_matrix.store.keys import KeyKind, KeyRecord, KeyStore
-from quadra_matrix.testing import FakeClock
-from quadra_matrix.testing.access import MemoryKeys
+from quadra_matrix.testing import FakeClock, MemoryKeys
 
 PEPPER = pepper("a secret of the service, long enough to be one")
 

@@ -137,13 +137,13 @@ def test_a_redis_that_is_away_is_asked_less_often_and_operators_see_why(tmp_path
 
 
 @pytest.mark.parametrize("path", ["/admin/circuit-breakers", "/api/experiments"])
-def test_only_this_machine_sees_circuits_and_experiments(client: FlaskClient, path: str) -> None:
-    assert client.get(path, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
+def test_nobody_but_this_machine_sees_circuits_and_experiments_unasked(client: FlaskClient, path: str) -> None:
+    assert client.get(path, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 401
 
 
-def test_only_this_machine_puts_an_experiment_behind_an_alias(client: FlaskClient) -> None:
+def test_nobody_but_this_machine_puts_an_experiment_behind_an_alias_unasked(client: FlaskClient) -> None:
     path = "/api/models/iris/aliases/production/experiment"
 
     answer = client.post(path, json={"challengers": {"2": 0.5}}, headers={"X-Forwarded-For": "203.0.113.9"})
 
-    assert answer.status_code == 403
+    assert answer.status_code == 401

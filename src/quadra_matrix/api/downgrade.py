@@ -21,7 +21,11 @@ _UNKNOWN_IN_3_0 = (
 def to_3_0(document: dict[str, Any]) -> dict[str, Any]:
     """Return the OpenAPI 3.0.3 twin of a 3.1 document."""
     twin = {**document, "openapi": "3.0.3"}
-    twin["paths"] = {path: _walk(item) for path, item in document["paths"].items()}
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    twin["paths"] = {
+        path: {method: _secured(operation, schemes) for method, operation in _walk(item).items()}
+        for path, item in document["paths"].items()
+    }
     if "components" in document:
         named = document["components"].get("schemas")
         twin["components"] = {
@@ -29,6 +33,17 @@ def to_3_0(document: dict[str, Any]) -> dict[str, Any]:
             **({"schemas": {name: schema_3_0(schema) for name, schema in named.items()}} if named else {}),
         }
     return twin
+
+
+def _secured(operation: Any, schemes: dict[str, Any]) -> Any:
+    """Return an operation whose scopes stand only where 3.0 has a place for them."""
+    if "security" not in operation:
+        return operation
+    knows = {name for name, scheme in schemes.items() if scheme["type"] in ("oauth2", "openIdConnect")}
+    asked = [
+        {name: scopes if name in knows else [] for name, scopes in option.items()} for option in operation["security"]
+    ]
+    return {**operation, "security": asked}
 
 
 def _walk(node: Any) -> Any:

@@ -30,6 +30,10 @@ class Refinement:
     deprecated: bool = False
     security: tuple[str, ...] | None = None
     """Names of the security schemes, any one of which lets a caller in; empty for a public view."""
+    scopes: tuple[str, ...] = ()
+    """What a caller's credential must be allowed."""
+    is_open: bool = False
+    """Tells whether some callers are let in without a credential too."""
     body: Any = None
     """Type of a body that the view reads by itself."""
     body_media: tuple[str, ...] = ("application/json",)
@@ -54,6 +58,8 @@ class Operation:
     path: str
     """As OpenAPI writes it: ``/jobs/{job}``."""
     operation_id: str
+    endpoint: str = ""
+    """The name under which the app knows the view."""
     contract: Contract = field(default_factory=Contract)
     is_validated: bool = False
     """Tells whether something checks the contract; a promise that nobody checks has fewer error answers."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from quadra_matrix.api.contract import allows_none
-from quadra_matrix.api.operation import Info, Operation
+from quadra_matrix.api.operation import Info, Operation, Refinement
 from quadra_matrix.api.problem import MEDIA_TYPE, Problem
 from quadra_matrix.api.schemas import Components, Use, components_of, reachable, resolve
 
@@ -62,9 +62,6 @@ def _uses(info: Info, operations: Iterable[Operation]) -> Iterator[Use]:
 def _operation(operation: Operation, components: Components) -> dict[str, Any]:
     """Return one Operation Object."""
     refined = operation.refined
-    security: list[dict[str, list[str]]] | None = None
-    if refined.security is not None:
-        security = [{name: []} for name in refined.security]
     return _said(
         operationId=operation.operation_id,
         summary=refined.summary or operation.summary,
@@ -74,8 +71,16 @@ def _operation(operation: Operation, components: Components) -> dict[str, Any]:
         parameters=[*_path_parameters(operation, components), *_other_parameters(operation, components)] or None,
         requestBody=_request_body(operation, components),
         responses=_responses(operation, components),
-        security=security,
+        security=_security(refined),
     )
+
+
+def _security(refined: Refinement) -> list[dict[str, list[str]]] | None:
+    """Return the Security Requirement Objects; an empty one lets callers in without a credential."""
+    if refined.security is None:
+        return None
+    asked: list[dict[str, list[str]]] = [{name: [*refined.scopes]} for name in refined.security]
+    return [*asked, {}] if asked and refined.is_open else asked
 
 
 def _path_parameters(operation: Operation, components: Components) -> Iterator[dict[str, Any]]:

@@ -11,14 +11,17 @@ from functools import partial
 
 from flask import Flask
 
+from quadra_matrix.access.flask.answers import STATUSES as ACCESS_STATUSES
+from quadra_matrix.access.keyring import Keyring
 from quadra_matrix.api.flask import setup_problem_errors
 from quadra_matrix.breaker import CircuitBreaker
-from quadra_matrix.breaker.flask import is_local_request, setup_circuit_breakers
+from quadra_matrix.breaker.flask import setup_circuit_breakers
 from quadra_matrix.breaker.registry import Registry as Circuits
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
+from quadra_matrix.service.access.wiring import guard, keyring_of
 from quadra_matrix.service.deciding import experiments_of
 from quadra_matrix.service.documentation import describe_api
 from quadra_matrix.service.experiments import close
@@ -43,9 +46,10 @@ from quadra_matrix.telemetry.series import Metrics, training_jobs
 
 log = logging.getLogger(__name__)
 
-STATUSES: dict[type[QuadraError], int] = {
+STATUSES: Mapping[type[QuadraError], int] = {
     DatabaseUnavailable: 503,
     TablesMissing: 503,
+    **ACCESS_STATUSES,
     **train.STATUSES,
     **experiments.STATUSES,
 }
@@ -82,6 +86,8 @@ class Parts:
     """Checks of the parts that requests do without."""
     circuits: Circuits
     """The breakers around other servers. Each worker has its own."""
+    keyring: Keyring
+    """API keys and sessions."""
 
 
 def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
@@ -110,7 +116,19 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
     framework, trials = experiments_of(settings, database, registry, clock)
     built.callback(close, framework)
-    return Parts(jobs, datasets, registry, inference, framework, trials, metrics, needed, watched, circuits)
+    return Parts(
+        jobs,
+        datasets,
+        registry,
+        inference,
+        framework,
+        trials,
+        metrics,
+        needed,
+        watched,
+        circuits,
+        keyring_of(settings, database, clock),
+    )
 
 
 def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
@@ -120,6 +138,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         app.secret_key = settings.secret_key.get_secret_value()
     count_requests(app, parts.metrics, clock)
     setup_problem_errors(app, statuses=STATUSES, hook=parts.metrics.hear)
+    access = guard(app, settings, parts.keyring, hook=parts.metrics.hear)
     for routes in (
         health_routes(parts.needed, parts.watched, parts.metrics, clock),
         train.train_routes(
@@ -130,15 +149,15 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         predict_routes(
             parts.inference, parts.trials, default_model=settings.default_model, max_rows=settings.max_batch_rows
         ),
-        experiments.experiment_routes(parts.framework, is_local_request),
-        experiments.model_experiment_routes(parts.framework, parts.trials, is_local_request),
+        experiments.experiment_routes(parts.framework, access.admits),
+        experiments.model_experiment_routes(parts.framework, parts.trials, access.admits),
         inference_protocol_routes(
             parts.inference, parts.registry, ready=lambda: examine(parts.needed, clock=clock).answers, clock=clock
         ),
     ):
         app.register_blueprint(routes)
-    setup_circuit_breakers(app, parts.circuits)
-    describe_api(app, settings)
+    setup_circuit_breakers(app, parts.circuits, authorize=access.admits)
+    describe_api(app, settings, access)
     return app
 
 

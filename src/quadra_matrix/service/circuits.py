@@ -58,24 +58,20 @@ class CircuitChange(BaseModel):
     action: Literal["open", "close", "reset", "disable", "shadow"]
 
 
-_KEPT_OUT = {403: Problem}
-
 REFINEMENTS = {
     "circuit_breakers_list_breakers": Refinement(
-        summary="List the circuit breakers; on the service's own machine only.",
+        summary="List the circuit breakers.",
         response=CircuitList,
-        responses=_KEPT_OUT,
     ),
     "circuit_breakers_show_breaker": Refinement(
-        summary="Show one circuit breaker; on the service's own machine only.",
+        summary="Show one circuit breaker.",
         response=CircuitView,
-        responses=_KEPT_OUT,
     ),
     "circuit_breakers_change_breaker": Refinement(
-        summary="Open, close, reset, disable or shadow a circuit breaker; on the service's own machine only.",
+        summary="Open, close, reset, disable or shadow a circuit breaker.",
         body=CircuitChange,
         response=CircuitView,
-        responses=_KEPT_OUT | {400: Problem},
+        responses={400: Problem},
     ),
 }
 """What the documents say of each route, by operation id."""

@@ -12,11 +12,13 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from quadra_matrix import __version__
+from quadra_matrix.access.flask import Access
 from quadra_matrix.api.asyncapi import Channel
 from quadra_matrix.api.flask import setup_api_documentation
 from quadra_matrix.api.operation import Operation
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.service import circuits
+from quadra_matrix.service.access.documents import schemes, secured
 from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.settings import Settings
 
@@ -30,7 +32,7 @@ STORED = frozenset({"train", "datasets", "models", "predict"})
 CHALLENGE = WWWAuthenticate("basic", {"realm": "API documentation"})
 
 
-def describe_api(app: Flask, settings: Settings) -> None:
+def describe_api(app: Flask, settings: Settings, access: Access) -> None:
     """Serve the documents and, if the settings want them, the pages; behind the password if there is one."""
     password = settings.api_password
     setup_api_documentation(
@@ -39,7 +41,8 @@ def describe_api(app: Flask, settings: Settings) -> None:
         version=__version__,
         channels=CHANNELS,
         schemas=(WebSocketMessage,),
-        refine=_refined,
+        security_schemes=schemes(settings),
+        refine=lambda operation: secured(_refined(operation), access, settings),
         pages=settings.api_pages,
         guard=_asks_for(password) if password else None,
     )

@@ -59,7 +59,8 @@ def _unread(name: str, field: FieldInfo, source: Source) -> str | None:
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return SecretStr in (field.annotation, *get_args(field.annotation))
+    kinds = (field.annotation, *get_args(field.annotation))
+    return SecretStr in (*kinds, *(inner for kind in kinds for inner in get_args(kind)))
 
 
 def shown(value: object) -> str | None:
@@ -67,7 +68,7 @@ def shown(value: object) -> str | None:
     match value:
         case None | ():
             return None
-        case SecretStr():
+        case SecretStr() | (SecretStr(), *_):
             return MASK
         case tuple():
             return ",".join(map(str, value))

@@ -22,10 +22,17 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from quadra_matrix.access.origins import ANY_ORIGIN, require_origin
 from quadra_matrix.errors import InvalidSettings
 from quadra_matrix.service.secret import weakness
 
 PREFIX = "QUADRA_"
+
+SCOPES = frozenset({"predict", "read", "metrics", "write", "operate"})
+"""What a key of the service can be allowed."""
+
+WRITING_SCOPES = frozenset({"write", "operate"})
+"""Scopes with which a caller changes something."""
 
 
 class Environment(enum.StrEnum):
@@ -138,6 +145,23 @@ class Settings(BaseSettings):
     allowed_origins: Words = ()
     """Web origins, separated by commas, that may call from a browser; the service's own are always allowed."""
 
+    cors_credentials: bool = False
+    """Let pages of the allowed origins send the session's cookie; not together with the origin *."""
+
+    anonymous_scopes: Words = ()
+    """Scopes, separated by commas, of callers without a credential: predict, read, metrics, write, operate."""
+
+    allow_anonymous_writes: bool = False
+    """Let production start although anonymous callers may write or operate."""
+
+    previous_secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), repr=False
+    )
+    """Earlier secret keys, separated by commas, whose API keys and sessions still hold."""
+
+    session_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 12.0
+    """Hours after which an operator signs in again."""
+
     redis_url: str | None = Field(default=None, repr=False)
     """redis://host:port/0, for state that several machines share; unset means none."""
 
@@ -158,6 +182,37 @@ class Settings(BaseSettings):
             if why:
                 raise ValueError(f"production needs a strong SECRET_KEY; {why}; make one with: quadra config secret")
         return key
+
+    @field_validator("allow_anonymous_writes")
+    @classmethod
+    def _is_said_in_production(cls, allowed: bool, rest: ValidationInfo) -> bool:
+        risky = sorted(WRITING_SCOPES.intersection(rest.data.get("anonymous_scopes", ())))
+        if rest.data.get("environment") is Environment.PRODUCTION and risky and not allowed:
+            raise ValueError(
+                f"production does not start while callers without a credential may {', '.join(risky)}; take "
+                "that out of QUADRA_ANONYMOUS_SCOPES, or set this to true"
+            )
+        return allowed
+
+    @field_validator("anonymous_scopes")
+    @classmethod
+    def _are_scopes(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(scopes) - SCOPES)
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} is no scope; the scopes are {', '.join(sorted(SCOPES))}")
+        return scopes
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin if origin == ANY_ORIGIN else require_origin(origin) for origin in origins)
+
+    @field_validator("cors_credentials")
+    @classmethod
+    def _are_not_for_every_origin(cls, credentials: bool, rest: ValidationInfo) -> bool:
+        if credentials and ANY_ORIGIN in rest.data.get("allowed_origins", ()):
+            raise ValueError("with the origin * every site could act for whoever is signed in; list the origins")
+        return credentials
 
     @field_validator("database_url")
     @classmethod
@@ -262,7 +317,7 @@ def unknown_variables() -> list[str]:
     return sorted(name.upper() for name in found if name.lower().startswith(PREFIX.lower()) and name not in known)
 
 
-NOT_OPTIONS = frozenset({"quadra_url", "quadra_test_no_skip"})
+NOT_OPTIONS = frozenset({"quadra_url", "quadra_api_key", "quadra_test_no_skip"})
 """Variables of the commands and the tests, which are no options of the service."""
 
 
@@ -291,7 +346,7 @@ def _source(name: str, read: Mapping[str, Mapping[str, str | None]]) -> Source:
 def _text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(_text, value)) if isinstance(value, tuple) else str(value)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

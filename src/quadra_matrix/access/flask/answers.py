@@ -9,9 +9,16 @@ from collections.abc import Callable, Mapping
 from flask import Response, request
 
 from quadra_matrix.access.gate import CHALLENGE
-from quadra_matrix.errors import AccessRefused, AccessUndecided, Forbidden, TooManyRequests, Unauthenticated
+from quadra_matrix.errors import (
+    AccessRefused,
+    AccessUndecided,
+    Forbidden,
+    QuadraError,
+    TooManyRequests,
+    Unauthenticated,
+)
 
-STATUSES: Mapping[type[AccessRefused], int] = {
+STATUSES: Mapping[type[QuadraError], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
     TooManyRequests: 429,
@@ -22,7 +29,7 @@ STATUSES: Mapping[type[AccessRefused], int] = {
 Answer = Callable[[AccessRefused, Mapping[str, str]], Response]
 """Returns the response to a refusal, with these headers."""
 
-_NAMES = {
+_NAMES: Mapping[type[QuadraError], str] = {
     Unauthenticated: "unauthenticated",
     Forbidden: "forbidden",
     TooManyRequests: "too-many-requests",

@@ -51,7 +51,8 @@ class Access:
         """Return what an operation needs: as listed, as its view says, or the default. Static files are public."""
         found = self._needs.get(endpoint)
         if found is None:
-            found = self._needs[endpoint] = self._listed.get(endpoint) or self._said(endpoint)
+            listed = self._listed.get(endpoint) or self._listed.get(endpoint.rpartition(".")[0])
+            found = self._needs[endpoint] = listed or self._said(endpoint)
         return found
 
     def identity(self) -> Identity:
@@ -75,6 +76,10 @@ class Access:
         identity = self.identity()
         self.gate.admit(identity, scope)
         return identity
+
+    def admits(self) -> bool:
+        """Tell whether the sender may do the current operation: for the ``authorize`` hooks of other features."""
+        return self.may(self.need(request.endpoint or ""))
 
     def check(self) -> None:
         """Refuse the current request unless its sender may; the one place that does."""
@@ -121,10 +126,11 @@ def setup_access(
 ) -> Access:
     """Let only those call an operation of ``app`` whose key, token or session has the scope that it needs.
 
-    ``needs`` maps endpoints to scopes and goes before ``@requires`` on the view; ``default`` is for views that say
-    nothing. ``anonymous`` and ``local`` are the scopes of callers without a credential, and of those on this very
-    machine: everything, until somebody else can reach it. Pass ``local=()`` in production. A credential that does not
-    hold is refused in any case. Also ``app.extensions["quadra_matrix.access"]``.
+    ``needs`` maps endpoints, and blueprints for the rest of theirs, to scopes and goes before ``@requires`` on the
+    view; ``default`` is for views that say nothing. ``anonymous`` and ``local`` are the scopes of callers without a
+    credential, and of those on this very machine: everything, until somebody else can reach it. Pass ``local=()`` in
+    production. A credential that does not hold is refused in any case. Also
+    ``app.extensions["quadra_matrix.access"]``.
     """
     for need in (default, *(needs or {}).values()):
         if need not in (PUBLIC, KNOWN):

@@ -67,6 +67,7 @@ def _operation(app: Flask, rule: Rule, method: str, view: Callable[..., Any], re
         method=method,
         path=_VARIABLE.sub(r"{\1}", rule.rule),
         operation_id=refined.operation_id or rule.endpoint.replace(".", "_"),
+        endpoint=rule.endpoint,
         contract=contract if contract is not None else _unchecked_contract(view),
         is_validated=contract is not None,
         answers_problems=answers_problems(app),

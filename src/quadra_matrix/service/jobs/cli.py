@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import click
 
-from quadra_matrix.client import request
+from quadra_matrix.client import credential_headers, request
 from quadra_matrix.errors import ServiceError
 from quadra_matrix.terminal import Exit, fail, is_terminal, json_option, print_json, print_table, remark, url_option
 
@@ -159,7 +159,7 @@ def _followed(url: str, hub: str | None, job: str) -> Any:
 
     try:
         with _watch() as watch:
-            for news in follow(hub or hub_of(url), job):
+            for news in follow(hub or hub_of(url), job, headers=credential_headers(url)):
                 watch(news.data.phase or str(news.data.state), news.data.fraction)
     except KeyboardInterrupt:
         remark(f"the job goes on; follow it with: quadra jobs follow {job}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
@@ -32,9 +32,14 @@ def hub_of(url: str) -> str:
 
 
 def follow(
-    hub: str, job: str, *, patience: float = PATIENCE, clock: Clock = SYSTEM_CLOCK
+    hub: str,
+    job: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    patience: float = PATIENCE,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Iterator[WebSocketMessage]:
-    """Yield every event of a job from its first to its last, each once.
+    """Yield every event of a job from its first to its last, each once. ``headers`` show who listens.
 
     Raises ``ServiceUnreachable`` when the hub refuses, or cannot be reached for ``patience`` seconds.
     """
@@ -42,7 +47,7 @@ def follow(
     while True:
         reason = "the hub closed the connection"
         try:
-            with connect(f"{hub}?job={job}&after={after}", open_timeout=patience) as socket:
+            with connect(f"{hub}?job={job}&after={after}", open_timeout=patience, additional_headers=headers) as socket:
                 for text in socket:
                     news = WebSocketMessage.model_validate_json(text)
                     after, heard = news.sequence, clock.monotonic()

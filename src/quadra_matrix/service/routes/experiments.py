@@ -146,9 +146,9 @@ def model_experiment_routes(framework: ABTestingFramework, trials: ModelExperime
 
     @routes.post("/<model>/aliases/<alias>/experiment")
     @documented(tags=("experiments",))
-    @validated(status=201, responses=_KEPT_OUT | {400: Problem, 404: Problem})
+    @validated(status=201, responses=_AWAY | {400: Problem, 404: Problem})
     def begun(path: AliasPath, body: ModelTrial) -> tuple[ExperimentView, int]:
-        """Let versions of a model challenge the one that an alias points at; on the service's own machine only."""
+        """Let versions of a model challenge the one that an alias points at."""
         experiment = trials.create(
             path.model,
             path.alias,
@@ -168,37 +168,37 @@ def _answer_invalid(refused: InvalidValue) -> Response:
     return problem_response(of_status(400, str(refused)))
 
 
-_KEPT_OUT: dict[int, Any] = {403: Problem, 503: Problem}
-_ONE = _KEPT_OUT | {404: Problem}
+_AWAY: dict[int, Any] = {503: Problem}
+_ONE = _AWAY | {404: Problem}
 _DESCRIBED: Mapping[str, dict[str, Any]] = {
     "list_experiments": {
-        "summary": "List every experiment; on the service's own machine only.",
+        "summary": "List every experiment.",
         "response": ExperimentList,
-        "responses": _KEPT_OUT,
+        "responses": _AWAY,
     },
     "create_experiment": {
-        "summary": "Create a draft; on the service's own machine only.",
+        "summary": "Create a draft.",
         "body": ExperimentDraft,
-        "responses": _KEPT_OUT | {201: ExperimentView, 400: Problem},
+        "responses": _AWAY | {201: ExperimentView, 400: Problem},
     },
     "show_experiment": {
-        "summary": "Show an experiment; on the service's own machine only.",
+        "summary": "Show an experiment.",
         "response": ExperimentView,
         "responses": _ONE,
     },
     "show_results": {
-        "summary": "Show what an experiment has found so far; on the service's own machine only.",
+        "summary": "Show what an experiment has found so far.",
         "response": ExperimentResults,
         "responses": _ONE,
     },
     "show_chart": {
-        "summary": "Draw the history or the rates of an experiment; on the service's own machine only.",
+        "summary": "Draw the history or the rates of an experiment.",
         "response": str,
         "media": "image/svg+xml",
         "responses": _ONE,
     },
     "change_experiment": {
-        "summary": "Start, pause, complete, reweight or cover an experiment; on the service's own machine only.",
+        "summary": "Start, pause, complete, reweight or cover an experiment.",
         "response": ExperimentView,
         "responses": _ONE | {400: Problem, 409: Problem},
     },

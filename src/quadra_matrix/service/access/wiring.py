@@ -1,0 +1,71 @@
+"""The settings to the parts that decide who is let in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+from flask import Flask, Response
+
+from quadra_matrix.access.flask import Access, setup_access
+from quadra_matrix.access.flask.answers import STATUSES
+from quadra_matrix.access.identity import EVERYTHING
+from quadra_matrix.access.keyring import Keyring
+from quadra_matrix.access.keys import pepper
+from quadra_matrix.api.flask import problem_response
+from quadra_matrix.api.problem import kind_of
+from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.errors import AccessRefused
+from quadra_matrix.events import Hook, ignore
+from quadra_matrix.service.access.operations import NEEDS, OPERATE
+from quadra_matrix.service.experiments import ChangesFile
+from quadra_matrix.service.secret import new_secret
+from quadra_matrix.service.settings import Environment, Settings
+from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.keys import SqlKeys
+
+
+def signing_secret(settings: Settings) -> str:
+    """Return the secret key; development makes one of its own, once, in a file that only its owner reads."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    file = settings.data_dir / "secret-key"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    own = file.with_name(f"secret-key.{os.getpid()}")
+    own.unlink(missing_ok=True)
+    with open(os.open(own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as made:  # noqa: PTH123 - a descriptor
+        made.write(new_secret())
+    with contextlib.suppress(FileExistsError):  # another process was first: its key holds
+        os.link(own, file)
+    own.unlink()
+    return file.read_text()
+
+
+def keyring_of(settings: Settings, database: Database, clock: Clock = SYSTEM_CLOCK) -> Keyring:
+    """Return the keys and sessions of the service; every process of this machine sees a change at once."""
+    secrets = [signing_secret(settings), *(key.get_secret_value() for key in settings.previous_secret_keys)]
+    changes = ChangesFile(settings.data_dir / "keys-changed")
+    return Keyring(SqlKeys(database), [pepper(each) for each in secrets], changes=changes, clock=clock)
+
+
+def guard(app: Flask, settings: Settings, keyring: Keyring, *, hook: Hook = ignore) -> Access:
+    """Let only those call an operation of the service who have its scope; development is open on this machine only."""
+    in_production = settings.environment is Environment.PRODUCTION
+    return setup_access(
+        app,
+        keyring,
+        needs=NEEDS,
+        default=OPERATE,
+        anonymous=settings.anonymous_scopes,
+        local=() if in_production else (EVERYTHING,),
+        trusted_origins=settings.allowed_origins if settings.cors_credentials else (),
+        answer=_answer,
+        hook=hook,
+    )
+
+
+def _answer(refused: AccessRefused, headers: Mapping[str, str]) -> Response:
+    """Return a refusal as every other problem of the service, with the id of its trace."""
+    kind = kind_of(type(refused), STATUSES[type(refused)])
+    return problem_response(kind.problem(str(refused)), headers)
