@@ -54,6 +54,7 @@ QuadraError
 ├── CircuitConflict         the same circuit name was asked for with other options
 ├── CircuitUnknown          no circuit has that name
 ├── CertificateRefused      a certificate, its key or an authority cannot be used; names the file
+├── NotPassedOn             a front refuses to pass a request on; carries the HTTP status
 └── SharedStateLost         the store of a fleet's circuits did not answer
 └── DeliveryError           a rollout could not do what was asked
     ├── RolloutRefused      the request does not fit the rollout; nothing was touched
@@ -503,6 +504,14 @@ class CertificateRefused(QuadraError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = path, reason
+
+
+class NotPassedOn(QuadraError):
+    """A front refuses to pass a request on; ``status`` is its answer's."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
 
 
 class ExperimentError(QuadraError):

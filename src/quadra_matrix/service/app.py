@@ -43,6 +43,8 @@ from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
 from quadra_matrix.telemetry.flask import count_requests
 from quadra_matrix.telemetry.series import Metrics, training_jobs
+from quadra_matrix.tls.flask import setup_tls
+from quadra_matrix.tls.headers import HeaderOptions
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +160,13 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         app.register_blueprint(routes)
     setup_circuit_breakers(app, parts.circuits, authorize=access.admits)
     describe_api(app, settings, access)
+    setup_tls(
+        app,
+        headers=HeaderOptions(hsts_seconds=settings.tls_hsts_seconds),
+        redirect=settings.tls,
+        https_port=settings.port,
+        trusted_hops=settings.trusted_hops,
+    )
     return app
 
 

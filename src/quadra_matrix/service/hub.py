@@ -21,6 +21,7 @@ from quadra_matrix.errors import InvalidValue, require
 from quadra_matrix.service.feed import BETWEEN_LOOKS, Feed
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.store import JobLog
+from quadra_matrix.tls.headers import HeaderOptions, SecurityHeaders
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ PATIENCE = 5.0
 
 MOST_CLIENTS = 2000
 """Connections of one hub; past it a client is refused with 503."""
+
+SECURITY = [(name.lower().encode(), value.encode()) for name, value in SecurityHeaders(HeaderOptions()).plain]
+"""Security headers of the hub's few answers in HTTP."""
 
 GOING_AWAY = 1001
 TRY_AGAIN_LATER = 1013
@@ -200,6 +204,6 @@ async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
 async def _answer(send: Send, kind: str, status: int, body: bytes) -> None:
     """Send a short JSON answer."""
     media = b"application/json" if status < 400 else b"application/problem+json"
-    headers = [(b"content-type", media), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", media), (b"content-length", str(len(body)).encode()), *SECURITY]
     await send({"type": f"{kind}.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})

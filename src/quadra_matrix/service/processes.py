@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,11 +19,18 @@ from quadra_matrix.service.settings import Settings
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: which signal this process gets when the thread that started it ends."""
 
+NOTHING_ELSE: Mapping[str, str] = {}
+
 
 def start(
-    module: str, *arguments: str, settings: Settings, output: IO[bytes] | None = None, keep: Sequence[int] = ()
+    module: str,
+    *arguments: str,
+    settings: Settings,
+    environment: Mapping[str, str] = NOTHING_ELSE,
+    output: IO[bytes] | None = None,
+    keep: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start ``python -m module`` in a session of its own, with ``settings`` in its environment.
+    """Start ``python -m module`` in a session of its own, with ``settings`` and ``environment`` in its environment.
 
     Call it from a thread that lives as long as the child may: the kernel ends the child with that thread. ``keep``
     are file descriptors that the child inherits.
@@ -33,7 +40,7 @@ def start(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output else None,
-        env=settings.child_environment(),
+        env={**environment, **settings.child_environment()},  # what the operator set wins
         start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops its children in order
         pass_fds=tuple(keep),
     )

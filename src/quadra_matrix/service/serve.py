@@ -9,7 +9,8 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
@@ -17,6 +18,7 @@ from quadra_matrix.errors import AddressInUse, AlreadyServing
 from quadra_matrix.service.processes import ending, exclusive, has_ended, send, start
 from quadra_matrix.service.restart import Death, death
 from quadra_matrix.service.settings import Settings
+from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET, front_environment, socket_accepts, sockets_folder
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ TICK = 0.1
 SEEN_NOT_READY = 1.0
 """Seconds that the HTTP server still answers, not ready, before it stops: a load balancer looks elsewhere meanwhile."""
 
+FRONT = "front"
+"""What does the TLS; there is none without."""
 
 OTHER_MAY_TAKE = 3.0
 """Seconds that the processes of a service which was killed may take to be gone."""
@@ -41,6 +45,7 @@ class Part:
     name: str
     module: str
     arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     death: Death | None = None
@@ -66,7 +71,10 @@ class Supervisor:
                 part.process = None
             if part.process is None and (part.death is None or self._clock.monotonic() >= part.death.restart_at):
                 part.started = self._clock.monotonic()
-                part.process = start(part.module, *part.arguments, settings=self._settings, keep=[self._lock])
+                part.process = start(
+                    part.module, *part.arguments,
+                    settings=self._settings, environment=part.environment, keep=[self._lock],
+                )  # fmt: skip
 
     def stop(self, hurry: threading.Event) -> None:
         """Stop every part in order, within the grace period; what has not ended by then is killed.
@@ -78,7 +86,7 @@ class Supervisor:
         self._signal({"runner"})
         notice = min(SEEN_NOT_READY, self._settings.grace_seconds / 4)
         self._wait(lambda: False, until=begun + notice, hurry=hurry)
-        self._signal({"http server", "hub"})
+        self._signal({"http server", "hub", FRONT})
         self._wait(lambda: not self._left(), until=begun + self._settings.grace_seconds - 1, hurry=hurry)
         for part, process in self._left():
             log.warning("the %s did not stop in time; it is killed", part.name)
@@ -110,23 +118,27 @@ def serve(
 ) -> None:
     """Run the service until SIGTERM or SIGINT; a second signal stops waiting for what is in flight.
 
-    ``ready`` is called once, when both ports accept connections. Call it in the main thread. Raises ``AlreadyServing``
+    ``ready`` is called once, when every port accepts connections. Call it in the main thread. Raises ``AlreadyServing``
     when a service uses the data folder, ``AddressInUse`` when something listens on a port.
     """
     stop, hurry = threading.Event(), threading.Event()
-    with _signals(stop, hurry), exclusive(settings.run_dir / "serve.lock", within=OTHER_MAY_TAKE) as lock:
+    with (
+        _signals(stop, hurry),
+        exclusive(settings.run_dir / "serve.lock", within=OTHER_MAY_TAKE) as lock,
+        sockets_folder() if settings.tls else contextlib.nullcontext() as sockets,
+    ):
         if lock is None:
             raise AlreadyServing(settings.data_dir)
-        ports = (settings.port, settings.hub_port)
+        ports = settings.ports
         for port in ports:
             require_free(settings.host, port)
         settings.stopping_file.unlink(missing_ok=True)
-        supervisor = Supervisor(_parts(app, kinds or {}), settings, lock=lock, clock=clock)
+        supervisor = Supervisor(_parts(app, kinds or {}, sockets), settings, lock=lock, clock=clock)
         told = False
         try:
             while not stop.wait(TICK):
                 supervisor.step()
-                if not told and all(accepts(settings.host, port) for port in ports):
+                if not told and _all_accept(settings, sockets):
                     told = True
                     ready()
         finally:
@@ -134,14 +146,24 @@ def serve(
             settings.stopping_file.unlink(missing_ok=True)
 
 
-def _parts(app: str, kinds: Mapping[str, str]) -> list[Part]:
-    """Return the processes of the service; each is started with its arguments."""
+def _parts(app: str, kinds: Mapping[str, str], sockets: Path | None) -> list[Part]:
+    """Return the processes of the service; each is started with its arguments. With ``sockets`` there is a front."""
     servers = "quadra_matrix.service.servers"
-    return [
-        Part("http server", servers, ("http", app)),
-        Part("hub", servers, ("hub",)),
+    behind = () if sockets is None else (str(sockets),)
+    parts = [
+        Part("http server", servers, ("http", app, *behind)),
+        Part("hub", servers, ("hub", *behind)),
         Part("runner", "quadra_matrix.service.jobs", [f"{kind}={work}" for kind, work in kinds.items()]),
     ]
+    if sockets is not None:
+        parts.append(Part(FRONT, servers, ("front", *behind), front_environment(sockets)))
+    return parts
+
+
+def _all_accept(settings: Settings, sockets: Path | None) -> bool:
+    """Tell whether clients can connect, and reach the servers behind the front."""
+    behind = () if sockets is None else (sockets / HTTP_SOCKET, sockets / HUB_SOCKET)
+    return all(map(socket_accepts, behind)) and all(accepts(settings.host, port) for port in settings.ports)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""The HTTP server's and the hub's process: ``python -m quadra_matrix.service.servers PARENT (http APP | hub)``."""
+"""The servers' processes: ``python -m quadra_matrix.service.servers PARENT (http APP | hub | front) [SOCKETS]``.
+
+``SOCKETS`` is the folder of the Unix sockets where the front hands connections on; without it there is no front.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from granian import Granian
@@ -17,8 +21,10 @@ from granian.log import LogLevels
 from quadra_matrix.service.hub import Hub, own_origins
 from quadra_matrix.service.processes import die_with_parent
 from quadra_matrix.service.settings import Settings, load
+from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
+from quadra_matrix.tls.passing import behind_front
 
 THREADS = 2 * (os.cpu_count() or 1) + 1
 """Python threads of one HTTP worker: requests it works on at once; further ones wait in their connections.
@@ -26,16 +32,21 @@ THREADS = 2 * (os.cpu_count() or 1) + 1
 More threads than this wait for each other rather than for disk and database.
 """
 
+OURS_ALONE = 0o600
+"""Mode of the sockets behind the front: what comes in there is believed."""
+
 KEEP_OUT = 2.0
 """Seconds of the grace period that are the supervisor's: the servers' workers are ended before."""
 
 
-def serve_http(settings: Settings, app: str) -> None:
+def serve_http(settings: Settings, app: str, sockets: Path | None) -> None:
     """Serve the WSGI application that ``app`` (module:factory) makes of the settings, until a signal stops it."""
     server = Granian(
         app,
         address=settings.host,
         port=settings.port,
+        uds=sockets and sockets / HTTP_SOCKET,
+        uds_permissions=OURS_ALONE,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         workers=settings.workers,
@@ -44,15 +55,17 @@ def serve_http(settings: Settings, app: str) -> None:
         workers_kill_timeout=_patience(settings),
         log_level=_log_level(settings),
     )
-    server.serve(target_loader=partial(_worker, os.getpid(), settings))
+    server.serve(target_loader=partial(_worker, os.getpid(), settings, sockets is not None))
 
 
-def serve_hub(settings: Settings) -> None:
+def serve_hub(settings: Settings, sockets: Path | None) -> None:
     """Serve the WebSocket hub until a signal stops it."""
     server = Granian(
         "hub",
         address=settings.host,
         port=settings.hub_port,
+        uds=sockets and sockets / HUB_SOCKET,
+        uds_permissions=OURS_ALONE,
         interface=Interfaces.ASGI,
         http=HTTPModes.http1,
         respawn_failed_workers=True,
@@ -62,12 +75,12 @@ def serve_hub(settings: Settings) -> None:
     server.serve(target_loader=partial(_hub, os.getpid(), settings))
 
 
-def _worker(parent: int, settings: Settings, app: str) -> Callable[..., Any]:
+def _worker(parent: int, settings: Settings, has_front: bool, app: str) -> Callable[..., Any]:
     """Build the application inside a worker."""
     die_with_parent(parent)
     module, name = app.split(":")
     application: Callable[..., Any] = getattr(importlib.import_module(module), name)(settings)
-    return application
+    return behind_front(application) if has_front else application
 
 
 def _hub(parent: int, settings: Settings, name: str) -> Hub:
@@ -94,9 +107,14 @@ def main(arguments: Sequence[str]) -> int:
     die_with_parent(int(parent))
     settings = load()
     if server == "http":
-        serve_http(settings, *rest)
+        app, *sockets = rest
+        serve_http(settings, app, Path(sockets[0]) if sockets else None)
+    elif server == "hub":
+        serve_hub(settings, Path(rest[0]) if rest else None)
     else:
-        serve_hub(settings)
+        from quadra_matrix.service.front import serve_front  # cryptography is needed only where there is TLS
+
+        serve_front(settings, Path(rest[0]))
     return 0
 
 

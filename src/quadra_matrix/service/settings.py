@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 from quadra_matrix.access.origins import ANY_ORIGIN, require_origin
 from quadra_matrix.errors import InvalidSettings
+from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.secret import weakness
 
 PREFIX = "QUADRA_"
@@ -111,6 +112,29 @@ class Settings(BaseSettings):
 
     hub_port: Port = 5001
     """TCP port of the WebSocket hub."""
+
+    trusted_hops: int = Field(default=0, ge=0)
+    """Proxies in front, exactly; one too many lets clients choose their address. Their X-Forwarded headers count."""
+
+    tls: bool = False
+    """Serve HTTPS and wss instead of HTTP and ws."""
+
+    tls_certificate: Folder | None = None
+    """PEM file of the certificate and its intermediates; unset means one for localhost, which production refuses."""
+
+    tls_key: Folder | None = None
+    """PEM file of the certificate's key. Both files are watched: a renewed pair is served without a restart."""
+
+    tls_redirect_port: Port | None = None
+    """TCP port that sends plain HTTP to HTTPS, and answers certificate authorities; unset means none."""
+
+    tls_handshake_seconds: Seconds = 10.0
+    """Seconds that a client has for its TLS handshake."""
+
+    tls_hsts_seconds: int = Field(
+        default_factory=lambda given: 31_536_000 if given.get("environment") is Environment.PRODUCTION else 0, ge=0
+    )
+    """Seconds for which browsers refuse plain HTTP. The default is a year in production and 0 in development."""
 
     workers: Count = 2
     """HTTP worker processes."""
@@ -221,6 +245,32 @@ class Settings(BaseSettings):
             raise ValueError("Address should start with sqlite:// or postgresql://")
         return url
 
+    @field_validator("tls")
+    @classmethod
+    def _is_safe_in_production(cls, tls: bool, rest: ValidationInfo) -> bool:
+        in_production = rest.data.get("environment") is Environment.PRODUCTION
+        if in_production and not tls and not rest.data.get("trusted_hops") and not is_loopback(rest.data["host"]):
+            raise ValueError(
+                "production serves the network over TLS; set QUADRA_TLS, or QUADRA_TRUSTED_HOPS for a proxy that does"
+            )
+        return tls
+
+    @field_validator("tls_key")
+    @classmethod
+    def _comes_with_its_certificate(cls, key: Path | None, rest: ValidationInfo) -> Path | None:
+        if (key is None) != (rest.data.get("tls_certificate") is None):
+            raise ValueError("the certificate and its key are given together")
+        if key is None and rest.data.get("tls") and rest.data.get("environment") is Environment.PRODUCTION:
+            raise ValueError("production needs a certificate that clients trust; name it and its key")
+        return key
+
+    @field_validator("tls_redirect_port")
+    @classmethod
+    def _leaves_the_ports_to_https(cls, port: int | None, rest: ValidationInfo) -> int | None:
+        if port is not None and port in (rest.data.get("port"), rest.data.get("hub_port")):
+            raise ValueError(f"Port {port} speaks TLS; the redirect needs its own")
+        return port
+
     @field_validator("hub_port")
     @classmethod
     def _leaves_the_port_to_http(cls, hub_port: int, rest: ValidationInfo) -> int:
@@ -254,6 +304,17 @@ class Settings(BaseSettings):
     def stopping_file(self) -> Path:
         """File that exists from a stop signal until the next start: no worker is ready meanwhile."""
         return self.run_dir / "stopping"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every TCP port that the service listens on."""
+        redirect = self.tls_redirect_port if self.tls else None
+        return (self.port, self.hub_port, *([] if redirect is None else [redirect]))
+
+    @property
+    def certs_dir(self) -> Path:
+        """Folder of the certificate that is made where none is named."""
+        return self.data_dir / "certs"
 
     @property
     def logs_dir(self) -> Path:

@@ -73,6 +73,11 @@ class SecurityHeaders:
         self._has_policy = policy is not None
         self._policy_without_nonce = (policy or "").replace(f" 'nonce-{NONCE}'", "")
 
+    @property
+    def plain(self) -> list[Header]:
+        """Return the headers of an answer that is no page and came over plain HTTP."""
+        return self.completed([], is_https=False, is_cached=False, nonce=str)
+
     def completed(
         self, headers: list[Header], *, is_https: bool, is_cached: bool, nonce: Callable[[], str]
     ) -> list[Header]:

@@ -25,6 +25,7 @@ COLUMNS = ["id", "state", "model", "phase", "fraction", "created", "error"]
 @click.option("--port", type=int, help="Port of the HTTP server.")
 @click.option("--hub-port", type=int, help="Port of the WebSocket hub.")
 @click.option("--workers", type=int, help="HTTP worker processes.")
+@click.option("--tls", is_flag=True, default=None, help="Serve HTTPS and wss.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of everything that must last.")
 @click.option("--sample", is_flag=True, help="Train the sample model first, unless it is there.")
 def serve(sample: bool, **given: Any) -> None:
@@ -47,7 +48,7 @@ def serve(sample: bool, **given: Any) -> None:
     if sample:
         submit_sample(settings, database)
     database.close()
-    address = f"http://{settings.host}:{settings.port}"
+    address = f"{'https' if settings.tls else 'http'}://{settings.host}:{settings.port}"
     run(settings, ready=lambda: remark(f"Quadra Matrix answers at {address}; stop it with Ctrl-C"))
 
 
