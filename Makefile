@@ -13,7 +13,7 @@ help: ## list the jobs
 
 $(SYNCED): pyproject.toml uv.lock scripts/bootstrap.py
 	@$(PYTHON) scripts/bootstrap.py
-	@$(UV) sync --quiet --frozen --extra all
+	@$(UV) sync --quiet --frozen --extra all --extra testing
 	@touch $@
 
 run: $(SYNCED) ## start the service with a trained sample model

@@ -1,0 +1,17 @@
+"""The controllers of the cluster, in the order in which they act."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quadra_matrix.testing.kubernetes.cluster import Controller
+from quadra_matrix.testing.kubernetes.controllers.collector import Collector
+from quadra_matrix.testing.kubernetes.controllers.deployments import Deployments
+from quadra_matrix.testing.kubernetes.controllers.endpoints import EndpointsOfServices
+from quadra_matrix.testing.kubernetes.controllers.kubelet import Kubelet
+from quadra_matrix.testing.kubernetes.controllers.replicasets import ReplicaSets
+
+
+def ordinary_controllers() -> Sequence[Controller]:
+    """Return what runs in every cluster."""
+    return (Collector(), Deployments(), ReplicaSets(), Kubelet(), EndpointsOfServices())
