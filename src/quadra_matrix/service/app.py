@@ -39,6 +39,7 @@ from quadra_matrix.service.routes.models import model_routes
 from quadra_matrix.service.routes.predict import predict_routes
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql import Database
+from quadra_matrix.storage.sql.backups import SqlBackups
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
 from quadra_matrix.telemetry.flask import count_requests
@@ -115,6 +116,9 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         # A Redis that hangs would hold every probe of /health for its whole time-out.
         breaker = CircuitBreaker("redis", failure_threshold=3, recovery_timeout=10.0, registry=circuits)
         watched["redis"] = checks.answers(breaker(_redis_ping(settings.redis_url, built)))
+    if settings.backup_every_hours is not None:
+        last_made = SqlBackups(database).last_made
+        watched["backups"] = checks.backed_up(last_made, every_hours=settings.backup_every_hours, clock=clock)
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
     framework, trials = experiments_of(settings, database, registry, clock)
     built.callback(close, framework)

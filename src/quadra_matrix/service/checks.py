@@ -8,6 +8,7 @@ from pathlib import Path
 from quadra_matrix.clock import Clock
 from quadra_matrix.errors import UnknownModel
 from quadra_matrix.service.health import OK, Check, Finding, State
+from quadra_matrix.store.backups import BackupRecord
 
 SILENCE = 30.0
 """Seconds without a sign of life after which the job runner counts as dead; it gives one every second or so."""
@@ -50,5 +51,18 @@ def beats(last: Callable[[], float], clock: Clock) -> Check:
     def check() -> Finding:
         silent = clock.now() - last()
         return OK if silent < SILENCE else Finding(State.FAILED, "the job runner gives no sign of life")
+
+    return check
+
+
+def backed_up(last_made: Callable[[], BackupRecord | None], *, every_hours: float, clock: Clock) -> Check:
+    """Return the check that the newest backup is as young as the schedule wants, with room for one that fails."""
+
+    def check() -> Finding:
+        newest = last_made()
+        if newest is None:
+            return Finding(State.WAITING, "no backup was made yet")
+        hours = (clock.now() - newest.started) / 3600
+        return OK if hours <= 2 * every_hours else Finding(State.FAILED, f"the newest backup is {hours:.1f} hours old")
 
     return check

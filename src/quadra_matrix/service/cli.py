@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quadra_matrix.errors import InvalidSettings
+from quadra_matrix.service.backups.cli import backup, list_backups, prune, restore_backup, verify_backup
 from quadra_matrix.service.options import describe, example
 from quadra_matrix.service.secret import new_secret
 from quadra_matrix.service.settings import load, sources, unknown_variables
@@ -71,7 +72,7 @@ def secret(as_json: bool) -> None:
 
 @click.group()
 def db() -> None:
-    """Bring the database up to date, and check that it is."""
+    """Bring the database up to date and check that it is; back it up and restore it."""
 
 
 @db.command("upgrade")
@@ -120,6 +121,10 @@ def check_tables(as_json: bool) -> None:
         remark(difference)
     if differences:
         raise SystemExit(Exit.FAILED)
+
+
+for _command in (backup, list_backups, verify_backup, restore_backup, prune):
+    db.add_command(_command)
 
 
 @contextmanager

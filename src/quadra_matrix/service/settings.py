@@ -195,6 +195,21 @@ class Settings(BaseSettings):
     api_password: SecretStr | None = Field(default=None, repr=False)
     """Password, under any user name, that the API's documents and pages ask for; unset leaves them open."""
 
+    backup_target: str | None = None
+    """Where backups are kept: a folder, or s3://bucket/prefix; unset means backups in the data folder."""
+
+    backup_every_hours: Annotated[float, Field(ge=0.1, le=24 * 366, allow_inf_nan=False)] | None = None
+    """Hours between two backups by the service itself; unset means that it makes none."""
+
+    backup_keep_last: Count = 7
+    """Newest backups that are always kept."""
+
+    backup_keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
+    """Days for which every backup is kept; older ones that are not among the newest are removed."""
+
+    backup_recipients: Words = ()
+    """Public keys of age, separated by commas, that backups are encrypted to; unset leaves them readable."""
+
     log_level: LogLevel = LogLevel.INFO
     """DEBUG, INFO, WARNING or ERROR."""
 

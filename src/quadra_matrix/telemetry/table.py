@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO, WARNING
 
-from quadra_matrix.events import Event, api, breaker, delivery, experiments, models, tls
+from quadra_matrix.events import Event, access, api, breaker, delivery, experiments, models, storage, tls
 
 
 class Kind(enum.StrEnum):
@@ -88,6 +88,12 @@ TRAFFIC_SHIFTS = _counter("rollout_traffic_shifts", ("rollout",), "Times that a 
 ROLLOUT_MOVES = _counter("rollout_moves", ("rollout", "kind", "phase"), "Phases that rollouts entered.")
 CERTIFICATE_SWAPS = _counter("certificate_swaps", ("certificate", "outcome"), "New certificate files found.")
 HANDSHAKE_FAILURES = _counter("tls_handshake_failures", (), "Connections of which no TLS connection came.")
+ACCESS_REFUSALS = _counter("access_refusals", ("reason",), "Calls that were refused, by reason.")
+SIGN_INS = _counter("sign_ins", ("outcome",), "Attempts to get a session, and sessions ended by their holders.")
+LIMITS_REACHED = _counter("limits_reached", ("limit",), "Calls refused because a limit was used up.")
+SHARED_LIMITS = _counter("shared_limits_changes", ("to",), "Times the store of shared limits was lost or came back.")
+SIGNING_KEYS = _counter("signing_keys_reads", ("issuer", "outcome"), "Times an issuer's signing keys were asked for.")
+BACKUPS = _counter("backups", ("outcome",), "Backups that the schedule made, or failed to make.")
 SPANS = _counter("spans", ("outcome",), "Finished spans that were sent or dropped.")
 BUILD = _gauge("build_info", ("version", "python"), "Always 1; the labels say what runs.")
 
@@ -138,6 +144,30 @@ EVENTS = (
         (Count(CERTIFICATE_SWAPS, ("certificate", "=failed")),)),
     Row(tls.HandshakeFailed, DEBUG, "no TLS connection with {peer}: {reason}",
         (Count(HANDSHAKE_FAILURES),)),
+
+    Row(access.CallRefused, INFO, "{operation} was refused to {subject}: {reason}",
+        (Count(ACCESS_REFUSALS, ("reason",)),)),
+    Row(access.SignedIn, INFO, "{subject} signed in from {address}",
+        (Count(SIGN_INS, ("=signed_in",)),)),
+    Row(access.SignInFailed, WARNING, "nobody was signed in from {address}: {reason}",
+        (Count(SIGN_INS, ("=failed",)),)),
+    Row(access.SignedOut, INFO, "{subject} signed out",
+        (Count(SIGN_INS, ("=signed_out",)),)),
+    Row(access.LimitReached, INFO, "{subject} reached the limit {limit}",
+        (Count(LIMITS_REACHED, ("limit",)),)),
+    Row(access.SharedLimitsLost, ERROR, "limits are counted by each process alone: {reason}",
+        (Count(SHARED_LIMITS, ("=lost",)),)),
+    Row(access.SharedLimitsBack, INFO, "limits are shared again after {away_seconds:.1f} s",
+        (Count(SHARED_LIMITS, ("=back",)),)),
+    Row(access.SigningKeysRead, INFO, "{issuer} has {keys} signing keys",
+        (Count(SIGNING_KEYS, ("issuer", "=read")),)),
+    Row(access.SigningKeysUnreadable, ERROR, "the signing keys of {issuer} stay as they were: {reason}",
+        (Count(SIGNING_KEYS, ("issuer", "=failed")),)),
+
+    Row(storage.BackupMade, INFO, "backed up to {name}: {size} bytes in {seconds:.1f} s",
+        (Count(BACKUPS, ("=made",)),)),
+    Row(storage.BackupFailed, ERROR, "the backup failed: {reason}",
+        (Count(BACKUPS, ("=failed",)),)),
 )
 # fmt: on
 """What becomes of each event. The span event and the log record carry all its fields, named ``room.field``."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.service.backups.schedule import backing_up
 from quadra_matrix.service.deciding import deciding
 from quadra_matrix.service.jobs.attendant import TICK
 from quadra_matrix.service.jobs.local import LocalExecutor
@@ -45,6 +46,7 @@ def run(settings: Settings, kinds: Mapping[str, str], stop: threading.Event, clo
         with (
             contextlib.closing(database),
             deciding(settings, database, clock),
+            backing_up(settings, database, clock),
             executor_for(settings, jobs, lock) as executor,
         ):
             runner = Runner(

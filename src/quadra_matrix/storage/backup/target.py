@@ -46,7 +46,7 @@ class Target(Protocol):
 
 def name_of(made: float, chance: str, *, is_encrypted: bool) -> str:
     """Return the name of a backup made at that time; ``chance`` is six hexadecimal digits."""
-    time = datetime.fromtimestamp(made, UTC).strftime("%Y%m%dT%H%M%SZ")
+    time = datetime.fromtimestamp(int(made), UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"quadra-{time}-{chance}{SUFFIX}{SEALED if is_encrypted else ''}"
 
 
