@@ -9,9 +9,9 @@ from quadra_matrix.events import Event
 
 @dataclass(frozen=True, slots=True)
 class CallRefused(Event):
-    """A caller was refused: ``reason`` is one of a few words, ``subject`` who it was, as far as that is known."""
+    """A caller was refused: ``refusal`` is one of a few words, ``subject`` who it was, as far as that is known."""
 
-    reason: str
+    refusal: str
     operation: str
     subject: str | None
 

@@ -69,7 +69,8 @@ class _Told:
         """Write the record, if its level is written."""
         if self._log.isEnabledFor(self._level):
             said = self._says.format(**{field: getattr(event, field) for field in self._fields})
-            self._log.log(self._level, "%s", said.rstrip(" :"), extra={"event": self.name, **self.facts(event)})
+            told = said.rstrip(" :").encode(errors="backslashreplace").decode()  # half a surrogate fits into no stream
+            self._log.log(self._level, "%s", told, extra={"event": self.name, **self.facts(event)})
 
 
 def event_name(event: type[Event]) -> str:

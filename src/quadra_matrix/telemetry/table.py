@@ -145,8 +145,8 @@ EVENTS = (
     Row(tls.HandshakeFailed, DEBUG, "no TLS connection with {peer}: {reason}",
         (Count(HANDSHAKE_FAILURES),)),
 
-    Row(access.CallRefused, INFO, "{operation} was refused to {subject}: {reason}",
-        (Count(ACCESS_REFUSALS, ("reason",)),)),
+    Row(access.CallRefused, INFO, "{operation} was refused to {subject}: {refusal}",
+        (Count(ACCESS_REFUSALS, ("refusal",)),)),
     Row(access.SignedIn, INFO, "{subject} signed in from {address}",
         (Count(SIGN_INS, ("=signed_in",)),)),
     Row(access.SignInFailed, WARNING, "nobody was signed in from {address}: {reason}",

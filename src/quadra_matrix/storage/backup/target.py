@@ -18,6 +18,10 @@ NAME = re.compile(r"quadra-(?P<time>\d{8}T\d{6}Z)-[0-9a-f]{6}\.tar\.gz(?P<sealed
 """What a backup's name looks like; all else in a target is not ours and is left alone."""
 
 
+LEFTOVER_AGE = 86_400.0
+"""Seconds after which a file that is still being written belongs to nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One backup in a target. ``made`` is in seconds since the epoch, ``size`` in bytes."""
@@ -80,6 +84,7 @@ class Folder:
                 shutil.copyfileobj(source, copy, 1024 * 1024)
                 copy.flush()
                 os.fsync(copy.fileno())
+            self._clear_leftovers()
             partial.rename(self.path / name)
         finally:
             partial.unlink(missing_ok=True)
@@ -102,6 +107,13 @@ class Folder:
             self._file(name).unlink()
         except FileNotFoundError:
             raise BackupMissing(name) from None
+
+    def _clear_leftovers(self) -> None:
+        """Remove what was being written long before the newest such file: whoever wrote it was killed."""
+        written = {file: file.stat().st_mtime for file in self.path.glob(".quadra-*.partial")}
+        for file, at in written.items():
+            if max(written.values()) - at > LEFTOVER_AGE:
+                file.unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         if NAME.fullmatch(name) is None:  # a name comes from a command line
