@@ -68,9 +68,9 @@ def front(
                 Door("127.0.0.1", running.raw, running.folder / "behind.sock", reads_requests=False),
                 Door("127.0.0.1", running.http, running.folder / "behind.sock", is_https=False),
             ]
-            context = ServingContext(files, check_every=0)
+            context = ServingContext(files, check_every=0, hook=hook)
             headers = SecurityHeaders(HeaderOptions())
-            served = Front(doors, context, headers, handshake_timeout=handshake_timeout, hook=hook)
+            served = Front(doors, context, headers, handshake_timeout=handshake_timeout)
             await served.open()
             started.set()
             await asyncio.to_thread(stop.wait)

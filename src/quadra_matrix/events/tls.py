@@ -30,3 +30,16 @@ class HandshakeFailed(Event):
 
     peer: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificateRefused(Event):
+    """A client presented a certificate that was refused, or none where one is required.
+
+    ``subject`` and ``serial`` are what the client says; nobody has verified them.
+    """
+
+    peer: str
+    reason: str
+    subject: str
+    serial: str

@@ -170,6 +170,8 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         redirect=settings.tls,
         https_port=settings.port,
         trusted_hops=settings.trusted_hops,
+        identify_clients=settings.tls_client_ca is not None,
+        client_header=settings.tls_client_header,
     )
     return app
 

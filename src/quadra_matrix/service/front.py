@@ -13,7 +13,7 @@ from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET
 from quadra_matrix.tls.certs import generate_self_signed_cert
-from quadra_matrix.tls.context import ServerFiles
+from quadra_matrix.tls.context import ClientFiles, ServerFiles
 from quadra_matrix.tls.front import Door, Front
 from quadra_matrix.tls.headers import HeaderOptions, SecurityHeaders
 from quadra_matrix.tls.serving import ServingContext
@@ -54,8 +54,11 @@ async def _serve(settings: Settings, sockets: Path) -> None:
 
 
 def _files(settings: Settings) -> ServerFiles:
-    """Return the pair that the settings name, or one for this machine."""
+    """Return the pair that the settings name, or one for this machine, and what is asked of clients."""
+    clients = None
+    if settings.tls_client_ca is not None:
+        clients = ClientFiles(settings.tls_client_ca, settings.tls_client_crl, settings.tls_client_required)
     if settings.tls_certificate is not None and settings.tls_key is not None:
-        return ServerFiles(settings.tls_certificate, settings.tls_key)
+        return ServerFiles(settings.tls_certificate, settings.tls_key, clients)
     name = "localhost" if is_loopback(settings.host) else socket.gethostname()
-    return ServerFiles(*generate_self_signed_cert(settings.certs_dir, common_name=name))
+    return ServerFiles(*generate_self_signed_cert(settings.certs_dir, common_name=name), clients)

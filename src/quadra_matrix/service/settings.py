@@ -131,6 +131,18 @@ class Settings(BaseSettings):
     tls_handshake_seconds: Seconds = 10.0
     """Seconds that a client has for its TLS handshake."""
 
+    tls_client_ca: Folder | None = None
+    """PEM file of authorities; clients are asked for a certificate of theirs. Unset asks for none."""
+
+    tls_client_crl: Folder | None = None
+    """PEM file of the authority's revocation list, watched; unset accepts every certificate in its time."""
+
+    tls_client_required: bool = True
+    """Refuse clients without a certificate; otherwise only those whose certificate is not good."""
+
+    tls_client_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    """Header in which the trusted proxies in front pass a client's certificate on."""
+
     tls_hsts_seconds: int = Field(
         default_factory=lambda given: 31_536_000 if given.get("environment") is Environment.PRODUCTION else 0, ge=0
     )
@@ -278,6 +290,27 @@ class Settings(BaseSettings):
         if key is None and rest.data.get("tls") and rest.data.get("environment") is Environment.PRODUCTION:
             raise ValueError("production needs a certificate that clients trust; name it and its key")
         return key
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _asks_over_tls(cls, authorities: Path | None, rest: ValidationInfo) -> Path | None:
+        if authorities is not None and not rest.data.get("tls"):
+            raise ValueError("clients show certificates over TLS alone; set QUADRA_TLS")
+        return authorities
+
+    @field_validator("tls_client_crl")
+    @classmethod
+    def _belongs_to_an_authority(cls, revoked: Path | None, rest: ValidationInfo) -> Path | None:
+        if revoked is not None and rest.data.get("tls_client_ca") is None:
+            raise ValueError("a revocation list needs the authority that signs it; set QUADRA_TLS_CLIENT_CA")
+        return revoked
+
+    @field_validator("tls_client_header")
+    @classmethod
+    def _comes_from_a_trusted_proxy(cls, header: str | None, rest: ValidationInfo) -> str | None:
+        if header is not None and not rest.data.get("trusted_hops"):
+            raise ValueError("only a proxy may pass certificates on; count those in front in QUADRA_TRUSTED_HOPS")
+        return header
 
     @field_validator("tls_redirect_port")
     @classmethod

@@ -32,6 +32,7 @@ LOOPBACKS = ("127.0.0.1", "::1")
 _LOOPBACK_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_CLIENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._@+-]{0,62}[A-Za-z0-9])?")
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 
 
@@ -97,6 +98,21 @@ def issue_server(authority: Authority, names: Sequence[str], *, days: float, now
         _leaf(authority, key.public_key(), subject, at(now) + dt.timedelta(days=days), at(now))
         .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    certificate = builder.sign(authority.key, hashes.SHA256())
+    return Issued(certificate.public_bytes(serialization.Encoding.PEM), pem_of_key(key))
+
+
+def issue_client(authority: Authority, name: str, *, days: float, now: float) -> Issued:
+    """Sign a certificate for the client ``name``; it never outlives the authority."""
+    require(bool(_CLIENT.fullmatch(name)), "name", name, "1 to 64 letters, digits, spaces and ._@+-")
+    if "." in name and _HOST.fullmatch(name) and not may_name(authority.certificate, name):
+        # OpenSSL takes such a name for a host's, and refuses it outside the authority's limits.
+        raise CertificateRefused(authority.file, f"this authority cannot sign for {name!r}; leave the dots out")
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = _leaf(authority, key.public_key(), subject, at(now) + dt.timedelta(days=days), at(now)).add_extension(
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
     )
     certificate = builder.sign(authority.key, hashes.SHA256())
     return Issued(certificate.public_bytes(serialization.Encoding.PEM), pem_of_key(key))

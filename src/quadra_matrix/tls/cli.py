@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import click
 
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.terminal import Exit, fail, json_option, print_json, print_table
-from quadra_matrix.tls.authority import local_authority
+from quadra_matrix.tls.authority import issue_client, local_authority
 from quadra_matrix.tls.certs import LONGEST_LIFE, generate_self_signed_cert
 from quadra_matrix.tls.inspection import Inspection, inspect_pair
+from quadra_matrix.tls.pairs import replace_pair
+from quadra_matrix.tls.revocation import revocation_list, revoke
 
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -54,6 +57,42 @@ def self_signed(cert_dir: Path, days: float, common_name: str, as_json: bool) ->
 def ca(cert_dir: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Make the local authority, or show the one that is there."""
     _show(_told(inspect_pair(local_authority(cert_dir, names).file, now=SYSTEM_CLOCK.now())), as_json=as_json)
+
+
+@certs.command("issue")
+@folder_option
+@click.argument("name")
+@click.option("--days", type=click.FloatRange(0, min_open=True), default=365, show_default=True)
+@json_option
+def issue(cert_dir: Path, name: str, days: float, as_json: bool) -> None:
+    """Make a certificate for the client NAME, signed by the local authority."""
+    now = SYSTEM_CLOCK.now()
+    issued = issue_client(local_authority(cert_dir), name, days=days, now=now)
+    pair = replace_pair(cert_dir / "clients" / name, certificate=issued.certificate, key=issued.key)
+    found = inspect_pair(pair.certificate, pair.key, now=now)
+    made = {
+        "certificate": str(pair.certificate),
+        "key": str(pair.key),
+        "serial": found.serial,
+        "expires": _moment(found.expires),
+        "revocation_list": str(revocation_list(cert_dir)),
+    }
+    _show(made, as_json=as_json)
+
+
+@certs.command("revoke")
+@folder_option
+@click.argument("which", metavar="SERIAL|CERTIFICATE")
+@json_option
+def take_back(cert_dir: Path, which: str, as_json: bool) -> None:
+    """Revoke a client's certificate, named by its serial or its file; servers notice by themselves."""
+    path = Path(which)
+    serial = inspect_pair(path, now=SYSTEM_CLOCK.now()).serial if path.is_file() else which.lower()
+    if not re.fullmatch(r"[0-9a-f]{1,40}", serial):
+        raise fail(f"{which} is neither a file nor a serial in hexadecimal digits", Exit.USAGE)
+    was_good = revoke(cert_dir, int(serial, 16))
+    told = {"serial": serial, "revoked_now": was_good, "revocation_list": str(revocation_list(cert_dir))}
+    _show(told, as_json=as_json)
 
 
 @certs.command("inspect")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quadra_matrix.errors import CertificateRefused
+from quadra_matrix.tls.clients import witness
 from quadra_matrix.tls.inspection import Fault, Inspection, inspect_pair
 
 CIPHERS = (
@@ -24,17 +25,30 @@ OUT_OF_TIME = frozenset({Fault.EXPIRED, Fault.NOT_YET_VALID})
 
 
 @dataclass(frozen=True, slots=True)
+class ClientFiles:
+    """Whose certificates a server asks its clients for, in PEM."""
+
+    authorities: Path
+    revoked: Path | None = None
+    """Certificate revocation list of the authority. Once it is out of date, every client is refused."""
+    required: bool = True
+    """Refuse clients that present none. One that is presented is verified in any case."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFiles:
-    """What a server proves itself with, in PEM."""
+    """What a server proves itself with, in PEM, and what its clients do."""
 
     certificate: Path
     """The certificate, followed by its intermediates."""
     key: Path
+    clients: ClientFiles | None = None
 
     @property
     def watched(self) -> tuple[Path, ...]:
         """Return every file whose change asks for a fresh context."""
-        return (self.certificate, self.key)
+        asked = () if self.clients is None else (self.clients.authorities, self.clients.revoked)
+        return (self.certificate, self.key, *(path for path in asked if path is not None))
 
 
 def inspect_files(files: ServerFiles, *, now: float) -> Inspection:
@@ -64,3 +78,26 @@ def configure(context: ssl.SSLContext, files: ServerFiles) -> None:
         context.load_cert_chain(files.certificate, files.key)
     except OSError as refused:  # ssl.SSLError is one
         raise CertificateRefused(files.certificate, f"it cannot be served: {refused}") from refused
+    if files.clients is not None:
+        ask_clients(context, files.clients)
+
+
+def ask_clients(context: ssl.SSLContext, files: ClientFiles) -> None:
+    """Have ``context`` ask clients for certificates and verify them against ``files``.
+
+    A ticket would let a client resume for hours what its certificate no longer allows, so there are none.
+    """
+    context.verify_mode = ssl.CERT_REQUIRED if files.required else ssl.CERT_OPTIONAL
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    for path in (files.authorities, files.revoked):
+        try:
+            if path is not None:
+                context.load_verify_locations(path)
+        except OSError as refused:
+            raise CertificateRefused(path or files.authorities, f"clients cannot be verified: {refused}") from refused
+    if files.revoked is not None:
+        if not context.cert_store_stats()["crl"]:
+            raise CertificateRefused(files.revoked, "it holds no revocation list")
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    witness(context)

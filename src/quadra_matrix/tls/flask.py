@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 import ssl
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Flask, request
-from werkzeug.exceptions import SecurityError
+from flask import Flask, g, request
+from werkzeug.exceptions import BadRequest, SecurityError
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import get_host
@@ -20,6 +21,7 @@ from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import require
 from quadra_matrix.events import Hook, ignore
 from quadra_matrix.tls.headers import Header, HeaderOptions, SecurityHeaders
+from quadra_matrix.tls.passing import CLIENT_CERTIFICATE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -54,19 +56,26 @@ class TLSConfig:
         certificate: str | Path | None = None,
         key: str | Path | None = None,
         *,
+        client_ca: str | Path | None = None,
+        client_crl: str | Path | None = None,
+        clients_required: bool = True,
         handshake_timeout: float = 10.0,
     ) -> ssl.SSLContext:
         """Return a context for ``app.run``, gunicorn or another server; it follows the files.
 
-        Without files it serves the pair that was generated last, or the one in ``certs``.
+        Without files it serves the pair that was generated last, or the one in ``certs``. With ``client_ca`` it asks
+        clients for certificates of these authorities; those in ``client_crl`` are refused.
         """
-        from quadra_matrix.tls.context import ServerFiles
+        from quadra_matrix.tls.context import ClientFiles, ServerFiles
         from quadra_matrix.tls.pairs import pair_in
         from quadra_matrix.tls.serving import ServingContext
 
         require((certificate is None) == (key is None), "key", key, "given together with the certificate")
         generated = pair_in(self._cert_dir)
-        files = ServerFiles(Path(certificate or generated.certificate), Path(key or generated.key))
+        require(client_ca is not None or client_crl is None, "client_crl", client_crl, "given with client_ca alone")
+        revoked = None if client_crl is None else Path(client_crl)
+        clients = None if client_ca is None else ClientFiles(Path(client_ca), revoked, clients_required)
+        files = ServerFiles(Path(certificate or generated.certificate), Path(key or generated.key), clients)
         return ServingContext(files, handshake_timeout=handshake_timeout, clock=self._clock, hook=self._hook)
 
 
@@ -79,6 +88,8 @@ def setup_tls(
     hosts: Collection[str] = (),
     plain_paths: Iterable[str] = PLAIN_PATHS,
     trusted_hops: int = 0,
+    identify_clients: bool = False,
+    client_header: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
     hook: Hook = ignore,
 ) -> TLSConfig:
@@ -88,9 +99,16 @@ def setup_tls(
     ``https_port`` of the host that was asked for, one of ``hosts`` if they are given; ``plain_paths`` are prefixes that
     are served over HTTP. ``trusted_hops`` is the exact number of proxies in front whose ``X-Forwarded-*`` are believed:
     one too many lets clients choose their address. Templates get ``csp_nonce()``.
+
+    ``identify_clients`` sets ``g.client_identity`` for each request: who the verified certificate of its client is for,
+    None without one. ``client_header`` names the header in which the trusted proxies pass it on; they must set it on
+    every request, or remove it.
     """
     require(trusted_hops >= 0, "trusted_hops", trusted_hops, "0 or more")
     require(0 < https_port < 65536, "https_port", https_port, "a port")
+    require(client_header is None or trusted_hops > 0, "client_header", client_header, "given with trusted_hops alone")
+    if identify_clients or client_header is not None:
+        _identify_clients(app, client_header)
     layer: WSGIApplication = app.wsgi_app
     if redirect:
         layer = _RedirectLayer(layer, https_port, tuple(hosts), tuple(plain_paths))
@@ -100,6 +118,33 @@ def setup_tls(
     app.wsgi_app = layer  # type: ignore[method-assign]
     app.add_template_global(csp_nonce)
     return TLSConfig(clock=clock, hook=hook)
+
+
+def _identify_clients(app: Flask, header: str | None) -> None:
+    """Set ``g.client_identity`` before each request."""
+    from quadra_matrix.tls.clients import from_header, identity
+
+    def certificate(environ: WSGIEnvironment) -> bytes | None:
+        passed = environ.get(f"HTTP_{header.upper().replace('-', '_')}") if header else None
+        return from_header(passed) if passed else _presented(environ)
+
+    @app.before_request
+    def identify() -> None:
+        try:
+            held = certificate(request.environ)
+            g.client_identity = identity(held) if held else None
+        except ValueError as broken:
+            raise BadRequest("the proxy in front passed on what is no certificate") from broken
+
+
+def _presented(environ: WSGIEnvironment) -> bytes | None:
+    """Return the certificate, in DER, of a client that the server itself has verified."""
+    if told := environ.get(CLIENT_CERTIFICATE):
+        return base64.b64decode(told)
+    if told := environ.get("SSL_CLIENT_CERT"):  # Werkzeug's server
+        return ssl.PEM_cert_to_DER_cert(told)
+    connection = environ.get("gunicorn.socket")
+    return connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
 
 
 def csp_nonce() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +17,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 from quadra_matrix.errors import NotPassedOn
-from quadra_matrix.events import Hook, ignore
-from quadra_matrix.events.tls import HandshakeFailed
 from quadra_matrix.tls.headers import SecurityHeaders
 from quadra_matrix.tls.heads import CHUNKED, MOST_FIELDS, read_chunk_size, read_head
 from quadra_matrix.tls.passing import OF_CLIENTS, Connection
-from quadra_matrix.tls.serving import ServingContext, reason_of
-
-log = logging.getLogger(__name__)
+from quadra_matrix.tls.serving import ServingContext
 
 LONGEST_HEAD = 32 * 1024
 """Bytes of a request's head."""
@@ -61,11 +56,10 @@ class Front:
         headers: SecurityHeaders,
         *,
         handshake_timeout: float = 10.0,
-        hook: Hook = ignore,
     ) -> None:
         """``headers`` are for answers that the front gives itself; ``handshake_timeout`` is in seconds."""
         self._doors, self._context, self._headers = doors, context, headers
-        self._handshake_timeout, self._hook = handshake_timeout, hook
+        self._handshake_timeout = handshake_timeout
         self._servers: list[asyncio.Server] = []
         self._early: set[asyncio.Task[None]] = set()
         """Connections that have asked for nothing yet."""
@@ -123,10 +117,7 @@ class Front:
             async with asyncio.timeout(self._handshake_timeout):
                 await writer.start_tls(self._context)
         except OSError as failed:  # ssl.SSLError and TimeoutError are of this type
-            reason = reason_of(failed)
-            # Anybody can fail one as often as he likes, so the log is silent and the event counts.
-            log.debug("the handshake with %s:%s failed: %s", address, port, reason)
-            self._hook(HandshakeFailed(f"{address}:{port}", reason))
+            self._context.report(f"{address}:{port}", failed)
             return False
         return True
 

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from quadra_matrix.tls.clients import refusal
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -23,6 +25,8 @@ class LateSocket(ssl.SSLSocket):
 
     _deadline: float | None = None
     _failure: OSError | None = None
+    presented: bytes | None = None
+    """The certificate of the client, in DER, verified or not; None while it presented none."""
     _refused: Refused
 
     def defer_handshake(self, deadline: float, refused: Refused) -> None:
@@ -55,9 +59,9 @@ class LateSocket(ssl.SSLSocket):
         try:
             self.do_handshake()
         except OSError as failed:  # ssl.SSLError and TimeoutError are of this type
-            self._failure = failed
-            self._refused(failed)
-            raise
+            self._failure = refusal(failed, self.presented) if isinstance(failed, ssl.SSLError) else failed
+            self._refused(self._failure)
+            raise self._failure from failed
         finally:
             with contextlib.suppress(OSError):  # the server may have closed the connection meanwhile
                 self.settimeout(before)

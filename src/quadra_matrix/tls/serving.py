@@ -18,7 +18,13 @@ from typing import TypeAlias
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import CertificateRefused, require
 from quadra_matrix.events import Event, Hook, ignore
-from quadra_matrix.events.tls import CertificateSwapFailed, CertificateSwapped, HandshakeFailed
+from quadra_matrix.events.tls import (
+    CertificateSwapFailed,
+    CertificateSwapped,
+    ClientCertificateRefused,
+    HandshakeFailed,
+)
+from quadra_matrix.tls.clients import ClientRefused, subject_and_serial
 from quadra_matrix.tls.context import OUT_OF_TIME, ServerFiles, configure, inspect_files, server_context
 from quadra_matrix.tls.handshake import LateSocket
 
@@ -88,7 +94,7 @@ class ServingContext(ssl.SSLContext):
         with contextlib.suppress(OSError):  # a resumed handshake of TLS 1.2 would wait 40 ms for a delayed ACK
             late.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if isinstance(late, LateSocket):
-            late.defer_handshake(self._handshake_timeout, lambda failed: self._report(peer, failed))
+            late.defer_handshake(self._handshake_timeout, lambda failed: self.report(peer, failed))
         return late
 
     def wrap_bio(
@@ -145,18 +151,27 @@ class ServingContext(ssl.SSLContext):
     def _stamp(self) -> Stamp:
         return tuple(_stamp_of(path) for path in self._files.watched)
 
-    def _report(self, peer: str, failed: OSError) -> None:
+    def report(self, peer: str, failed: OSError) -> None:
+        """Announce a handshake that failed.
+
+        Anybody can fail one as often as he likes, so that alone is not for the log; a refused certificate is.
+        """
         reason = reason_of(failed)
-        log.info("the handshake with %s failed: %s", peer, reason)
-        self._hook(HandshakeFailed(peer, reason))
+        if not isinstance(failed, ClientRefused):
+            log.debug("the handshake with %s failed: %s", peer, reason)
+            self._hook(HandshakeFailed(peer, reason))
+            return
+        subject, serial = subject_and_serial(failed.certificate)
+        log.warning("%s was refused, its certificate is for %s, serial %s: %s", peer, subject, serial, reason)
+        self._hook(ClientCertificateRefused(peer, reason, subject, serial))
 
 
 def reason_of(failed: OSError) -> str:
     """Return why a handshake failed, in words of which there are few enough to count by."""
     if isinstance(failed, TimeoutError):
         return "not done in time"
-    if isinstance(failed, ssl.SSLCertVerificationError):
-        return failed.verify_message
+    if isinstance(failed, ClientRefused):
+        return failed.words
     if isinstance(failed, ssl.SSLEOFError | ConnectionError):
         return "connection lost"
     if isinstance(failed, ssl.SSLError) and failed.reason:
