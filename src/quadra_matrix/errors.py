@@ -56,6 +56,12 @@ QuadraError
 ├── CertificateRefused      a certificate, its key or an authority cannot be used; names the file
 ├── NotPassedOn             a front refuses to pass a request on; carries the HTTP status
 └── SharedStateLost         the store of a fleet's circuits did not answer
+├── ChaosError              base of what a chaos experiment refuses or cannot do
+│   ├── ChaosRefused        a guard refuses the experiment; nothing was touched
+│   │   └── TargetBusy      another experiment runs on the target; names its process
+│   ├── CapabilityMissing   this machine cannot do what the fault needs; names it
+│   ├── FaultFailed         a fault could not be put in place
+│   └── FaultRemains        a fault could not be taken back; carries what a person can type
 └── DeliveryError           a rollout could not do what was asked
     ├── RolloutRefused      the request does not fit the rollout; nothing was touched
     │   └── RolloutActive   somebody else's rollout is under way; names holder and age
@@ -553,6 +559,52 @@ class EventsNotDurable(QuadraError):
     def __init__(self, waiting: int, reason: str) -> None:
         super().__init__(f"{waiting} events are not durable yet: {reason}")
         self.waiting, self.reason = waiting, reason
+
+
+class ChaosError(QuadraError):
+    """A chaos experiment could not do what was asked."""
+
+
+class ChaosRefused(ChaosError):
+    """A guard refuses the experiment; nothing was touched."""
+
+    def __init__(self, what: str, reason: str, way: str) -> None:
+        super().__init__(f"{what} is refused: {reason}; {way}")
+        self.what, self.reason, self.way = what, reason, way
+
+
+class TargetBusy(ChaosRefused):
+    """Another experiment runs on the target."""
+
+    def __init__(self, target: str, holder: str) -> None:
+        super().__init__(
+            f"an experiment on {target}", f"{holder} runs one already", "wait for it, or: quadra chaos stop"
+        )
+        self.target, self.holder = target, holder
+
+
+class CapabilityMissing(ChaosError):
+    """This machine cannot do what a fault needs."""
+
+    def __init__(self, fault: str, needs: str) -> None:
+        super().__init__(f"{fault} needs {needs}; see: quadra chaos doctor")
+        self.fault, self.needs = fault, needs
+
+
+class FaultFailed(ChaosError):
+    """A fault could not be put in place."""
+
+    def __init__(self, fault: str, reason: str) -> None:
+        super().__init__(f"{fault} could not be put in place: {reason}")
+        self.fault, self.reason = fault, reason
+
+
+class FaultRemains(ChaosError):
+    """Faults may still be in place; ``commands`` are what a person can type."""
+
+    def __init__(self, run: str, commands: Sequence[str]) -> None:
+        super().__init__(f"faults of {run} may still be in place; undo them with: {'; '.join(commands)}")
+        self.run, self.commands = run, tuple(commands)
 
 
 class DeliveryError(QuadraError):

@@ -11,8 +11,8 @@ from functools import reduce
 from pathlib import Path
 
 from quadra_matrix.delivery.envoy import Cluster, Hub
-from quadra_matrix.delivery.processes import Process
 from quadra_matrix.errors import require
+from quadra_matrix.pids import Process
 
 LONGEST_SOCKET = 100
 """Characters a unix socket's path may have, with some room."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from quadra_matrix.delivery.counters import Reading, since, strayed
 from quadra_matrix.delivery.judge import HISTORY
 from quadra_matrix.delivery.ports import Evidence, Traffic
-from quadra_matrix.delivery.state import replace_file
 from quadra_matrix.errors import DeliveryError
+from quadra_matrix.files import replace_file
 from quadra_matrix.stats.arms import Counts
 
 log = logging.getLogger(__name__)

@@ -25,9 +25,8 @@ from quadra_matrix.delivery.fleet import Command, Deployed, Fleet, Instance, adm
 from quadra_matrix.delivery.model import Readiness, Route, Routed
 from quadra_matrix.delivery.moves import only
 from quadra_matrix.delivery.plan import valid_version
-from quadra_matrix.delivery.processes import Process, Processes, free_port, is_free
+from quadra_matrix.delivery.processes import Processes, free_port, is_free
 from quadra_matrix.delivery.proxy import Proxy
-from quadra_matrix.delivery.state import replace_file
 from quadra_matrix.errors import (
     EvidenceMissing,
     RolloutRefused,
@@ -37,6 +36,8 @@ from quadra_matrix.errors import (
     TrafficChanged,
     TrafficUnknown,
 )
+from quadra_matrix.files import replace_file
+from quadra_matrix.pids import Process
 
 log = logging.getLogger(__name__)
 

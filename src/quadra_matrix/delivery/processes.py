@@ -8,19 +8,10 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from quadra_matrix.clock import Clock
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process, recognisable after its number was given to another one."""
-
-    pid: int
-    born: int
-    """Clock ticks from the start of the machine to its own, as the kernel counts them."""
+from quadra_matrix.pids import Process, lives, process_of
 
 
 class Processes:
@@ -43,14 +34,14 @@ class Processes:
                 start_new_session=True,
             )
         self._children[child.pid] = child
-        return Process(child.pid, _born(child.pid) or 0)
+        return process_of(child.pid) or Process(child.pid, 0)
 
     def lives(self, process: Process) -> bool:
         """Tell whether the process still runs. A child that ended is reaped on the way."""
         child = self._children.get(process.pid)
         if child is not None and child.poll() is not None:
             del self._children[process.pid]
-        return _born(process.pid) == process.born
+        return lives(process)
 
     def stop(self, process: Process, within: float = 10.0) -> None:
         """Ask a process and its children to end, and end them after ``within`` seconds."""
@@ -62,21 +53,6 @@ class Processes:
             deadline = self._clock.monotonic() + patience
             while self.lives(process) and self._clock.monotonic() < deadline:
                 self._clock.sleep(0.02)
-
-
-def this_process() -> Process:
-    """Return the process that asks."""
-    return Process(os.getpid(), _born(os.getpid()) or 0)
-
-
-def _born(pid: int) -> int | None:
-    """Return when a running process was started; None for one that ended, also while nobody has reaped it."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *rest = text.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if state in "ZX" else int(rest[18])
 
 
 def free_port(preferred: int = 0) -> int:

@@ -16,8 +16,8 @@ from quadra_matrix.clock import Clock
 from quadra_matrix.delivery.counters import Counters
 from quadra_matrix.delivery.envoy import ALL, bootstrap, parse_route
 from quadra_matrix.delivery.model import Route
-from quadra_matrix.delivery.state import replace_file
 from quadra_matrix.errors import StateUnwritable, TrafficRefused, TrafficUnknown
+from quadra_matrix.files import replace_file
 
 SEEN_WITHIN = 2.0
 """Seconds Envoy may take to report a new file; it needs two milliseconds."""

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from quadra_matrix.delivery.model import Record
 from quadra_matrix.delivery.ports import Stored
 from quadra_matrix.errors import StateChanged, StateUnreadable, StateUnwritable
+from quadra_matrix.files import replace_file
 
 NEVER = "0"
 """Revision of a record that was never stored."""
@@ -88,32 +89,3 @@ class FileState:
             yield
         finally:
             os.close(handle)
-
-
-def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Put ``content`` at ``path`` in one step: readers see the old file or the new one.
-
-    A durable file is also the new one after a power cut; that costs two waits for the disk.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    if durable:
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

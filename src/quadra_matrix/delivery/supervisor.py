@@ -9,8 +9,8 @@ from types import FrameType
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.delivery.history import History, Recorder
 from quadra_matrix.delivery.local import LocalEvidence, LocalTraffic, Machine
-from quadra_matrix.delivery.processes import this_process
 from quadra_matrix.errors import DeliveryError
+from quadra_matrix.pids import this_process
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,53 @@
+"""Whole runs against a real service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quadra_matrix.chaos.engine import Surroundings, run
+from quadra_matrix.chaos.faults.network import Latency
+from quadra_matrix.chaos.faults.port import Fault
+from quadra_matrix.chaos.faults.process import Pause
+from quadra_matrix.chaos.journal import Journal
+from quadra_matrix.chaos.model import Experiment, Target
+from quadra_matrix.chaos.outcome import Verdict
+from quadra_matrix.pids import is_stopped, process_of
+from quadra_matrix.testing import RecordingHook
+from tests.chaos.conftest import QUICK, Service
+
+
+def experiment(service: Service, *faults: Fault, hold: float = 2.0) -> Experiment:
+    target = Target(service.url, service.pid)
+    return Experiment("an experiment", faults, target, hold=hold, rto=20, probing=QUICK)
+
+
+def test_latency_arrives_as_asked_and_is_gone_afterwards(service: Service, tmp_path: Path) -> None:
+    hook = RecordingHook()
+
+    outcome = run(experiment(service, Latency(200)), Surroundings(tmp_path / "chaos", hook))
+
+    assert outcome.verdict is Verdict.RECOVERED, outcome
+    assert outcome.doses[0].delivered is not None
+    assert abs(outcome.doses[0].delivered - 200) < 15
+    assert outcome.overhead is not None
+    assert outcome.times.to_impact is not None
+    assert not list(Journal(tmp_path / "chaos").entries())
+
+
+def test_a_paused_process_is_resumed(service: Service, tmp_path: Path) -> None:
+    outcome = run(experiment(service, Pause()), Surroundings(tmp_path / "chaos"))
+
+    process = process_of(service.pid)
+    assert outcome.verdict is Verdict.RECOVERED, outcome
+    assert outcome.doses[0].delivered == 100
+    assert process is not None
+    assert not is_stopped(process)
+
+
+def test_an_unknown_process_is_skipped_and_nothing_is_touched(service: Service, tmp_path: Path) -> None:
+    nobody = Experiment("x", (Pause(),), Target(service.url), probing=QUICK)
+
+    outcome = run(nobody, Surroundings(tmp_path / "chaos"))
+
+    assert outcome.verdict is Verdict.SKIPPED
+    assert "process number" in outcome.because
