@@ -100,6 +100,17 @@ def share(what: str, asked: float, hits: Counts) -> Dose:
     return Dose(what, "%", 100 * asked, POINTS, 100 * hits.rate, 100 * bounds.low, 100 * bounds.high, detail)
 
 
+def share_held(asked: float, least: float, before: Sequence[Sample], during: Sequence[Sample]) -> Dose:
+    """Measure which share of good answers took ``least`` seconds longer than almost all did before."""
+    usual = quantile(seconds_of(before), 0.95)
+    times = seconds_of(during)
+    if usual is None:
+        return Dose("requests held back", "%", 100 * asked, POINTS)
+    # Half of what is added, so that neither a slow answer counts as held nor a quick one that was held is missed.
+    held = sum(seconds > usual.value + least / 2 for seconds in times)
+    return share("requests held back", asked, Counts(len(times), held))
+
+
 def level(what: str, asked: float, readings: Sequence[float], *, unit: str = "%", tolerance: float = POINTS) -> Dose:
     """Measure a level that was to be held, from readings of it, with the interval of their mean."""
     n = len(readings)

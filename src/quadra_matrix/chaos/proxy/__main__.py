@@ -22,7 +22,7 @@ from quadra_matrix.errors import InvalidValue
 
 LINGER = 1.0
 """Seconds the open connections have to end, after the owner has."""
-COUNTED = ("requests", "held", "error", "abort", "reset", "unreachable")
+COUNTED = ("requests", "bytes", "held", "error", "abort", "reset", "unreachable")
 
 
 class Control:

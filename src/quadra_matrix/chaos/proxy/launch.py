@@ -56,6 +56,11 @@ class Proxy:
         """Return whether it is transparent, and its counts. Raises ``OSError``."""
         return ask(self.control, {"do": "state"})
 
+    def bytes_a_request(self) -> float:
+        """Return the size of a request and its answer, as the mean of all that passed. Raises ``OSError``."""
+        passed = self.state()
+        return float(passed["bytes"]) / float(max(1, passed["requests"]))
+
     def close(self) -> None:
         """End it."""
         for pipe in (self._process.stdin, self._process.stdout):

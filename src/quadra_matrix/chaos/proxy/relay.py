@@ -34,7 +34,7 @@ class Relay:
         self._fates = Fates(CLEAR, random.random)
         self._open: set[Connection] = set()
         self.counts: Counter[str] = Counter()
-        """``requests``, and how many of them were ``held`` back or got which answer in the target's place."""
+        """``requests``, ``bytes`` in both directions, and requests ``held`` back or answered in the target's place."""
 
     @property
     def disturbance(self) -> Disturbance:
@@ -207,6 +207,7 @@ class Connection:
     async def _write(self, writer: asyncio.StreamWriter, content: bytes) -> None:
         """Write bytes; in slices that are due one after the other where there is a bandwidth."""
         loop, due = asyncio.get_running_loop(), 0.0
+        self._relay.counts["bytes"] += len(content)
         while content:
             bandwidth = self._relay.disturbance.bandwidth
             size = len(content) if bandwidth is None else max(1, int(bandwidth * SLICE))
