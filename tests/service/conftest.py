@@ -93,12 +93,12 @@ def serve(settings: Settings, jobs: SqlJobs, tmp_path: Path) -> Serve:
     """Start the service; the data it finds are those of ``jobs``."""
 
     @contextmanager
-    def started(app: str = TINY) -> Iterator[Service]:
+    def started(app: str = TINY, **variables: str) -> Iterator[Service]:
         with running(
             command(app),
             log=tmp_path / "serve.log",
             ready=lambda: accepts(settings.port) and accepts(settings.hub_port),
-            env=settings.child_environment(),
+            env={**settings.child_environment(), **variables},
         ) as process:
             yield Service(process, settings)
 

@@ -18,10 +18,11 @@ from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.storage.sql.jobs import SqlJobs
-from quadra_matrix.tls.authority import issue_server, local_authority
+from quadra_matrix.tls.authority import issue_client, issue_server, local_authority
 from quadra_matrix.tls.certs import generate_self_signed_cert
 from quadra_matrix.tls.inspection import inspect_pair
 from quadra_matrix.tls.pairs import replace_pair
+from quadra_matrix.tls.revocation import revocation_list
 from tests.service.conftest import REAL, Serve, Submit
 from tests.services.process import free_port, wait_until
 from tests.tls.scan import scan
@@ -179,3 +180,26 @@ def test_a_stop_ends_every_process_and_its_sockets(serve: Serve, settings: Setti
 
     assert code == 0
     assert time.monotonic() - began < settings.grace_seconds - 1
+
+
+def test_a_client_without_a_certificate_is_counted(
+    serve: Serve, settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+    """The front is a process of its own; what it counts stands among the numbers of the service."""
+    asking = {"QUADRA_TLS_CLIENT_CA": str(folder / "ca.pem"), "QUADRA_TLS_CLIENT_CRL": str(revocation_list(folder))}
+    made = issue_client(local_authority(folder), "billing", days=1, now=SYSTEM_CLOCK.now())
+    (folder / "client.pem").write_bytes(made.certificate + made.key)
+    known, unknown = trusting(folder / "ca.pem"), trusting(folder / "ca.pem")
+    known.load_cert_chain(folder / "client.pem")
+
+    with serve(REAL, **asking):
+        ready(settings, known)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            get(settings.port, "/health/live", unknown)
+        connection = http.client.HTTPSConnection("localhost", settings.port, timeout=30, context=known)
+        connection.request("GET", "/metrics")
+        numbers = connection.getresponse().read().decode()
+        connection.close()
+
+    assert 'quadra_tls_client_refusals_total{reason="peer did not return a certificate"} 1.0' in numbers
+    assert "was refused, its certificate none is for none" in (tmp_path / "serve.log").read_text()

@@ -19,6 +19,7 @@ from flask import Flask, g
 from quadra_matrix.cli import main
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.errors import CertificateRefused, InvalidValue
+from quadra_matrix.events import fan_out
 from quadra_matrix.events.tls import CertificateSwapFailed, ClientCertificateRefused
 from quadra_matrix.testing import RecordingHook
 from quadra_matrix.tls.authority import issue_client, issue_server, local_authority
@@ -28,7 +29,7 @@ from quadra_matrix.tls.context import ClientFiles, ServerFiles
 from quadra_matrix.tls.flask import setup_tls
 from quadra_matrix.tls.passing import CLIENT_CERTIFICATE
 from quadra_matrix.tls.revocation import REVOKED, revocation_list, revoke
-from quadra_matrix.tls.serving import ServingContext
+from quadra_matrix.tls.serving import ServingContext, in_words
 from tests.tls.fronts import front
 from tests.tls.servers import connected, echo_server, echoes, get, trusting, werkzeug_server
 
@@ -129,11 +130,11 @@ def test_a_refusal_says_whom_and_why(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client, hook = make(folder), RecordingHook()
-    with echo_server(ServingContext(files(folder, required=required), hook=hook)) as port:
+    with echo_server(ServingContext(files(folder, required=required), hook=fan_out(hook, in_words))) as port:
         assert not is_let_in(port, showing(folder, client, version))
 
     event = hook.of(ClientCertificateRefused)[0]
-    assert (event.reason, event.serial) == (reason, f"{serial_of(client):x}")
+    assert (event.fault, event.serial) == (reason, f"{serial_of(client):x}")
     assert "mallory" in event.subject
     said = caplog.records[-1]
     assert said.levelno == logging.WARNING
@@ -149,7 +150,7 @@ def test_a_client_without_a_certificate_is_refused_where_one_is_required(folder:
         assert is_let_in(port, showing(folder, None, version))
 
     refused = hook.of(ClientCertificateRefused)
-    assert [(event.reason, event.subject, event.serial) for event in refused] == [(NO_CERTIFICATE, "none", "none")]
+    assert [(event.fault, event.subject, event.serial) for event in refused] == [(NO_CERTIFICATE, "none", "none")]
 
 
 def test_the_front_refuses_and_says_so_too(folder: Path) -> None:
@@ -162,7 +163,7 @@ def test_the_front_refuses_and_says_so_too(folder: Path) -> None:
             assert connection.recv(100)
         told = bytes(running.received).partition(b"X-Quadra-Front: ")[2].split()[3]
 
-    assert [event.reason for event in hook.of(ClientCertificateRefused)] == ["certificate revoked", NO_CERTIFICATE]
+    assert [event.fault for event in hook.of(ClientCertificateRefused)] == ["certificate revoked", NO_CERTIFICATE]
     assert identity(base64.b64decode(told)).name == "billing"
 
 

@@ -20,6 +20,7 @@ from flask import Flask
 
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.errors import CertificateRefused, InvalidValue
+from quadra_matrix.events import fan_out
 from quadra_matrix.events.tls import CertificateSwapFailed, CertificateSwapped, HandshakeFailed
 from quadra_matrix.testing import FakeClock, RecordingHook
 from quadra_matrix.tls.authority import issue_server, local_authority
@@ -27,7 +28,7 @@ from quadra_matrix.tls.certs import generate_self_signed_cert
 from quadra_matrix.tls.context import CIPHERS, ServerFiles
 from quadra_matrix.tls.inspection import inspect_pair
 from quadra_matrix.tls.pairs import Pair, replace_pair
-from quadra_matrix.tls.serving import ServingContext
+from quadra_matrix.tls.serving import ServingContext, in_words
 from tests.services.process import accepts, free_port, needs, running, wait_until
 from tests.tls.servers import connected, echo_server, echoes, get, rsa_issued, serial_at, trusting, werkzeug_server
 
@@ -204,7 +205,7 @@ def test_gunicorn_swaps_and_drops_silent_clients(folder: Path, client: ssl.SSLCo
     config.write_text(f"""
 from pathlib import Path
 from quadra_matrix.tls.context import ServerFiles
-from quadra_matrix.tls.serving import ServingContext
+from quadra_matrix.tls.serving import ServingContext, in_words
 
 certfile, keyfile = {str(folder / "cert.pem")!r}, {str(folder / "key.pem")!r}
 context = ServingContext(ServerFiles(Path(certfile), Path(keyfile)), handshake_timeout=0.5)
@@ -274,7 +275,7 @@ def test_a_bad_pair_leaves_the_last_good_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hook = RecordingHook()
-    with echo_server(ServingContext(files, check_every=0, hook=hook)) as port:
+    with echo_server(ServingContext(files, check_every=0, hook=fan_out(hook, in_words))) as port:
         good = serial_at(port, client)
         with caplog.at_level(logging.ERROR, "quadra_matrix.tls"):
             spoil(folder)
@@ -410,7 +411,7 @@ ECHO = """
 import sys
 from pathlib import Path
 from quadra_matrix.tls.context import ServerFiles
-from quadra_matrix.tls.serving import ServingContext
+from quadra_matrix.tls.serving import ServingContext, in_words
 from tests.tls.servers import echo_server
 
 with echo_server(ServingContext(ServerFiles(Path(sys.argv[1]), Path(sys.argv[2])))) as port:

@@ -36,10 +36,11 @@ class HandshakeFailed(Event):
 class ClientCertificateRefused(Event):
     """A client presented a certificate that was refused, or none where one is required.
 
-    ``subject`` and ``serial`` are what the client says; nobody has verified them.
+    ``fault`` is one of OpenSSL's few phrases. ``subject`` and ``serial`` are what the client says; nobody has verified
+    them.
     """
 
     peer: str
-    reason: str
+    fault: str
     subject: str
     serial: str

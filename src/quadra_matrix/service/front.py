@@ -12,6 +12,7 @@ from pathlib import Path
 from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET
+from quadra_matrix.telemetry.series import Metrics
 from quadra_matrix.tls.certs import generate_self_signed_cert
 from quadra_matrix.tls.context import ClientFiles, ServerFiles
 from quadra_matrix.tls.front import Door, Front
@@ -41,7 +42,8 @@ async def _serve(settings: Settings, sockets: Path) -> None:
     ]
     if settings.tls_redirect_port is not None:
         doors.append(Door(settings.host, settings.tls_redirect_port, sockets / HTTP_SOCKET, is_https=False))
-    context = ServingContext(_files(settings), check_every=LOOKS_EVERY)
+    metrics = Metrics(settings.metrics_dir)
+    context = ServingContext(_files(settings), check_every=LOOKS_EVERY, hook=metrics.hear)
     front = Front(
         doors,
         context,
@@ -51,6 +53,7 @@ async def _serve(settings: Settings, sockets: Path) -> None:
     await front.open()
     await stop.wait()
     await front.close()
+    metrics.close()
 
 
 def _files(settings: Settings) -> ServerFiles:

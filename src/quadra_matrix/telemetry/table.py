@@ -88,6 +88,7 @@ TRAFFIC_SHIFTS = _counter("rollout_traffic_shifts", ("rollout",), "Times that a 
 ROLLOUT_MOVES = _counter("rollout_moves", ("rollout", "kind", "phase"), "Phases that rollouts entered.")
 CERTIFICATE_SWAPS = _counter("certificate_swaps", ("certificate", "outcome"), "New certificate files found.")
 HANDSHAKE_FAILURES = _counter("tls_handshake_failures", (), "Connections of which no TLS connection came.")
+CLIENT_REFUSALS = _counter("tls_client_refusals", ("reason",), "Clients refused for their certificate, by reason.")
 ACCESS_REFUSALS = _counter("access_refusals", ("reason",), "Calls that were refused, by reason.")
 SIGN_INS = _counter("sign_ins", ("outcome",), "Attempts to get a session, and sessions ended by their holders.")
 LIMITS_REACHED = _counter("limits_reached", ("limit",), "Calls refused because a limit was used up.")
@@ -144,6 +145,8 @@ EVENTS = (
         (Count(CERTIFICATE_SWAPS, ("certificate", "=failed")),)),
     Row(tls.HandshakeFailed, DEBUG, "no TLS connection with {peer}: {reason}",
         (Count(HANDSHAKE_FAILURES),)),
+    Row(tls.ClientCertificateRefused, WARNING, "{peer} was refused, its certificate {serial} is for {subject}: {fault}",
+        (Count(CLIENT_REFUSALS, ("fault",)),)),
 
     Row(access.CallRefused, INFO, "{operation} was refused to {subject}: {refusal}",
         (Count(ACCESS_REFUSALS, ("refusal",)),)),

@@ -19,7 +19,7 @@ from werkzeug.wsgi import get_host
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import require
-from quadra_matrix.events import Hook, ignore
+from quadra_matrix.events import Hook
 from quadra_matrix.tls.headers import Header, HeaderOptions, SecurityHeaders
 from quadra_matrix.tls.passing import CLIENT_CERTIFICATE
 
@@ -38,7 +38,7 @@ _PORT = re.compile(r":\d*$")
 class TLSConfig:
     """What ``setup_tls`` returns: the certificate and the context of the application's server."""
 
-    def __init__(self, *, clock: Clock = SYSTEM_CLOCK, hook: Hook = ignore) -> None:
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK, hook: Hook | None = None) -> None:
         self._clock, self._hook = clock, hook
         self._cert_dir = Path("certs")
 
@@ -91,7 +91,7 @@ def setup_tls(
     identify_clients: bool = False,
     client_header: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
-    hook: Hook = ignore,
+    hook: Hook | None = None,
 ) -> TLSConfig:
     """Put the security headers on every answer of ``app`` and send plain HTTP to HTTPS.
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import CertificateRefused, require
-from quadra_matrix.events import Event, Hook, ignore
+from quadra_matrix.events import Event, Hook
 from quadra_matrix.events.tls import (
     CertificateSwapFailed,
     CertificateSwapped,
@@ -39,7 +39,7 @@ class ServingContext(ssl.SSLContext):
 
     When a connection arrives, at most every ``check_every`` seconds, the files are looked at: one ``stat`` each. New
     ones are loaded into a fresh context, which new connections use; those that are open go on. A pair that cannot be
-    used leaves the last good one serving. ``handshake_timeout`` is in seconds.
+    used leaves the last good one serving. ``handshake_timeout`` is in seconds. Without a ``hook`` events are logged.
     """
 
     def __new__(
@@ -49,7 +49,7 @@ class ServingContext(ssl.SSLContext):
         handshake_timeout: float = 10.0,
         check_every: float = 1.0,
         clock: Clock = SYSTEM_CLOCK,
-        hook: Hook = ignore,
+        hook: Hook | None = None,
     ) -> ServingContext:
         """Make the context of a server; OpenSSL wants the protocol here."""
         return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
@@ -61,11 +61,11 @@ class ServingContext(ssl.SSLContext):
         handshake_timeout: float = 10.0,
         check_every: float = 1.0,
         clock: Clock = SYSTEM_CLOCK,
-        hook: Hook = ignore,
+        hook: Hook | None = None,
     ) -> None:
         require(handshake_timeout > 0, "handshake_timeout", handshake_timeout, "above 0 seconds")
         require(check_every >= 0, "check_every", check_every, "0 seconds or more")
-        self._files, self._clock, self._hook = files, clock, hook
+        self._files, self._clock, self._hook = files, clock, hook or in_words
         self._handshake_timeout, self._check_every = handshake_timeout, check_every
         self._checking = threading.Lock()
         self._seen = self._suspect = self._stamp()
@@ -135,12 +135,10 @@ class ServingContext(ssl.SSLContext):
             # Two files are not written at the same instant: only what is still bad at the next look is bad.
             if stamp == self._suspect:
                 self._seen = stamp
-                log.error("the last good certificate goes on serving: %s", refused)
                 announce(CertificateSwapFailed(str(self._files.certificate), refused.reason))
             self._suspect = stamp
             return
         self._seen = self._suspect = stamp
-        log.info("%s is served from now on, serial %s", self._files.certificate, found.serial)
         announce(CertificateSwapped(str(self._files.certificate), found.serial, found.expires))
 
     def _fresh(self) -> ssl.SSLContext:
@@ -152,18 +150,28 @@ class ServingContext(ssl.SSLContext):
         return tuple(_stamp_of(path) for path in self._files.watched)
 
     def report(self, peer: str, failed: OSError) -> None:
-        """Announce a handshake that failed.
-
-        Anybody can fail one as often as he likes, so that alone is not for the log; a refused certificate is.
-        """
+        """Announce a handshake that failed."""
         reason = reason_of(failed)
-        if not isinstance(failed, ClientRefused):
-            log.debug("the handshake with %s failed: %s", peer, reason)
+        if isinstance(failed, ClientRefused):
+            self._hook(ClientCertificateRefused(peer, reason, *subject_and_serial(failed.certificate)))
+        else:
             self._hook(HandshakeFailed(peer, reason))
-            return
-        subject, serial = subject_and_serial(failed.certificate)
-        log.warning("%s was refused, its certificate is for %s, serial %s: %s", peer, subject, serial, reason)
-        self._hook(ClientCertificateRefused(peer, reason, subject, serial))
+
+
+def in_words(event: Event) -> None:
+    """Log what a context announces: the default hook.
+
+    Anybody can fail a handshake as often as he likes, so that alone is no more than a detail.
+    """
+    match event:
+        case CertificateSwapped(certificate, serial):
+            log.info("%s is served from now on, serial %s", certificate, serial)
+        case CertificateSwapFailed(certificate, reason):
+            log.error("%s stays as it was, the last good certificate goes on serving: %s", certificate, reason)
+        case ClientCertificateRefused(peer, fault, subject, serial):
+            log.warning("%s was refused, its certificate %s is for %s: %s", peer, serial, subject, fault)
+        case HandshakeFailed(peer, reason):
+            log.debug("the handshake with %s failed: %s", peer, reason)
 
 
 def reason_of(failed: OSError) -> str:
