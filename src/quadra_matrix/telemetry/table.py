@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO, WARNING
 
-from quadra_matrix.events import Event, access, api, breaker, delivery, experiments, models, storage, tls
+from quadra_matrix.events import Event, access, api, breaker, chaos, delivery, experiments, models, storage, tls
 
 
 class Kind(enum.StrEnum):
@@ -95,6 +95,9 @@ LIMITS_REACHED = _counter("limits_reached", ("limit",), "Calls refused because a
 SHARED_LIMITS = _counter("shared_limits_changes", ("to",), "Times the store of shared limits was lost or came back.")
 SIGNING_KEYS = _counter("signing_keys_reads", ("issuer", "outcome"), "Times an issuer's signing keys were asked for.")
 BACKUPS = _counter("backups", ("outcome",), "Backups that the schedule made, or failed to make.")
+CHAOS_PHASES = _counter("chaos_phases", ("experiment", "phase"), "Phases that runs of chaos experiments entered.")
+CHAOS_FAULTS = _counter("chaos_faults", ("experiment", "fault", "to"), "Faults that were injected, and seen gone.")
+CHAOS_VERDICTS = _counter("chaos_verdicts", ("experiment", "verdict"), "Runs of chaos experiments, by verdict.")
 SPANS = _counter("spans", ("outcome",), "Finished spans that were sent or dropped.")
 BUILD = _gauge("build_info", ("version", "python"), "Always 1; the labels say what runs.")
 
@@ -171,6 +174,15 @@ EVENTS = (
         (Count(BACKUPS, ("=made",)),)),
     Row(storage.BackupFailed, ERROR, "the backup failed: {reason}",
         (Count(BACKUPS, ("=failed",)),)),
+
+    Row(chaos.ChaosPhaseBegan, INFO, "chaos experiment {experiment}, run {run}: {phase}",
+        (Count(CHAOS_PHASES, ("experiment", "phase")),)),
+    Row(chaos.FaultInjected, WARNING, "chaos experiment {experiment}, run {run}: {fault} is in place",
+        (Count(CHAOS_FAULTS, ("experiment", "fault", "=injected")),)),
+    Row(chaos.FaultLifted, INFO, "chaos experiment {experiment}, run {run}: {fault} is gone",
+        (Count(CHAOS_FAULTS, ("experiment", "fault", "=lifted")),)),
+    Row(chaos.ChaosJudged, INFO, "chaos experiment {experiment}, run {run} is {verdict}: {because}",
+        (Count(CHAOS_VERDICTS, ("experiment", "verdict")),)),
 )
 # fmt: on
 """What becomes of each event. The span event and the log record carry all its fields, named ``room.field``."""
