@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from quadra_matrix.cli import main
-from quadra_matrix.errors import BrokenReferences, UnknownRevision
-from quadra_matrix.storage.migrations import Upgrade, current, drift, head, upgrade
+from quadra_matrix.errors import BrokenReferences, InvalidValue, UnknownRevision
+from quadra_matrix.storage.migrations import Upgrade, current, downgrade, drift, head, upgrade
 from quadra_matrix.storage.sql import Database
 
 
@@ -92,6 +92,57 @@ def test_a_database_of_a_newer_version_is_left_alone(empty: Database) -> None:
         upgrade(empty)
 
     assert refused.value.newest == head()
+
+
+REVISIONS = [f"{number:04d}" for number in range(1, int(head()) + 1)]
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_downgrade_leaves_the_tables_of_its_revision_and_their_rows(empty: Database, revision: str) -> None:
+    upgrade(empty)
+    with empty.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO datasets (id, created_at, record) VALUES ('x', 1.0, '{}')")
+
+    done = downgrade(empty, revision)
+
+    assert (done.before, done.after) == (head(), revision)
+    assert done.applied == tuple(reversed(REVISIONS[REVISIONS.index(revision) + 1 :]))
+    assert current(empty) == revision
+    missing = [difference for difference in drift(empty) if not difference.startswith("add_")]
+    assert missing == []
+    assert len(drift(empty)) > 0
+    assert upgrade(empty).after == head()
+    assert drift(empty) == []
+    with empty.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM datasets").scalar_one() == 1
+
+
+@pytest.mark.parametrize(("at", "to", "refused"), [
+    (None, "0001", InvalidValue), (head(), head(), InvalidValue), ("0001", "0002", InvalidValue),
+    (head(), "9999", UnknownRevision), (head(), "base", UnknownRevision),
+])  # fmt: skip
+def test_a_downgrade_only_goes_back(empty: Database, at: str | None, to: str, refused: type[Exception]) -> None:
+    if at is not None:
+        upgrade(empty)
+        if at != head():
+            downgrade(empty, at)
+
+    with pytest.raises(refused):
+        downgrade(empty, to)
+
+    assert current(empty) == at
+
+
+def test_the_command_goes_back_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUADRA_DATA_DIR", str(tmp_path))
+    run = CliRunner().invoke
+    run(main, ["db", "upgrade"])
+
+    unasked = run(main, ["db", "downgrade", "0001"])
+    done = run(main, ["db", "downgrade", "0001", "--yes", "--json"])
+
+    assert (unasked.exit_code, done.exit_code) == (4, 0)
+    assert json.loads(done.stdout)["after"] == "0001"
 
 
 def test_a_failed_change_of_tables_leaves_nothing(empty: Database) -> None:

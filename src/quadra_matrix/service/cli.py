@@ -17,7 +17,7 @@ from quadra_matrix.service.backups.cli import backup, list_backups, prune, resto
 from quadra_matrix.service.options import describe, example
 from quadra_matrix.service.secret import new_secret
 from quadra_matrix.service.settings import load, sources, unknown_variables
-from quadra_matrix.terminal import Exit, json_option, print_json, print_table, remark
+from quadra_matrix.terminal import Exit, can_answer, fail, json_option, print_json, print_table, remark
 
 if TYPE_CHECKING:
     from quadra_matrix.storage.sql import Database
@@ -89,6 +89,29 @@ def upgrade_tables(as_json: bool) -> None:
         click.echo(f"upgraded from {done.before or 'an empty database'} to {done.after}")
     else:
         click.echo(f"already at {done.after}")
+
+
+@db.command("downgrade")
+@click.argument("revision")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def downgrade_tables(revision: str, yes: bool, as_json: bool) -> None:
+    """Take the tables back to an older REVISION; what came after it is dropped with its rows. Make a backup first.
+
+    The previous release runs on newer tables, so rolling back a release does not need this.
+    """
+    from quadra_matrix.storage.migrations import downgrade
+
+    if not yes:
+        if not can_answer():
+            raise fail("this drops tables; say so with --yes", Exit.NEEDS_ANSWER)
+        click.confirm("Drop the tables that came later, with their rows?", abort=True)
+    with _database() as database:
+        done = downgrade(database, revision)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        click.echo(f"went back from {done.before} to {done.after}")
 
 
 @db.command()

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from quadra_matrix.errors import UnknownRevision
+from quadra_matrix.errors import InvalidValue, UnknownRevision
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.schema import all_tables
 
@@ -24,13 +24,13 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """What an upgrade did."""
+    """What an upgrade did, or a downgrade."""
 
     before: str | None
     """Revision of the database before; None for an empty one."""
     after: str
     applied: tuple[str, ...]
-    """The revisions that ran, oldest first; none when another process was faster."""
+    """The revisions that ran, in their order; none when another process was faster."""
 
 
 def head() -> str:
@@ -63,6 +63,24 @@ def upgrade(database: Database) -> Upgrade:
             command.upgrade(configuration(connection), "head")
             log.info("upgraded the database from %s to %s", before or "nothing", head())
         return Upgrade(before, after=head(), applied=steps)
+
+
+def downgrade(database: Database, to: str) -> Upgrade:
+    """Bring the database back to revision ``to``, all or nothing; the tables that came after it go with their rows.
+
+    Only for a release that does not run on the newer tables, which a release before them does. Raises
+    ``UnknownRevision`` for a revision that this version does not know, ``InvalidValue`` for one that is not older.
+    """
+    with database.change_schema() as connection:
+        before = _current(connection)
+        if not knows(to):
+            raise UnknownRevision(to, head())
+        undone = _steps_after(to)
+        if before is None or before == to or before not in undone:
+            raise InvalidValue("revision", to, f"older than {before or 'nothing'}, where the database is")
+        command.downgrade(configuration(connection), to)
+        log.warning("took the database back from %s to %s", before, to)
+        return Upgrade(before, after=to, applied=tuple(reversed(undone[: undone.index(before) + 1])))
 
 
 def drift(database: Database) -> list[str]:

@@ -10,3 +10,8 @@ down_revision = ${repr(down_revision)}
 def upgrade() -> None:
     """${message[0].upper()}${message[1:]}."""
     ${"\n".join(line for line in upgrades.splitlines() if "###" not in line).strip() or "raise NotImplementedError"}
+
+
+def downgrade() -> None:
+    """Take back: ${message}."""
+    ${"\n".join(line for line in downgrades.splitlines() if "###" not in line).strip() or "raise NotImplementedError"}

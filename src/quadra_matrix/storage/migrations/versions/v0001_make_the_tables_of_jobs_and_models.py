@@ -80,3 +80,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("model", "alias", name=op.f("pk_model_aliases")),
     )
+
+
+def downgrade() -> None:
+    """Drop the tables of jobs and models."""
+    op.drop_table("model_aliases")
+    op.drop_table("job_events")
+    op.drop_table("model_versions")
+    op.drop_table("jobs")
+    op.drop_table("datasets")

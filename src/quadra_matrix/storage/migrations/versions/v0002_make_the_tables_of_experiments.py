@@ -45,3 +45,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", "version", name=op.f("uq_experiment_versions_name")),
         sqlite_autoincrement=True,
     )
+
+
+def downgrade() -> None:
+    """Drop the tables of experiments."""
+    op.drop_table("experiment_versions")
+    op.drop_table("experiment_exposures")
+    op.drop_table("experiment_conversions")

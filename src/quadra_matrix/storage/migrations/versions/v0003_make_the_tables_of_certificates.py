@@ -23,3 +23,9 @@ def upgrade() -> None:
         sa.Column("until", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
+
+
+def downgrade() -> None:
+    """Drop the tables of certificates."""
+    op.drop_table("leases")
+    op.drop_table("certificate_entries")

@@ -25,3 +25,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("access_keys", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_access_keys_parent"), ["parent"], unique=False)
+
+
+def downgrade() -> None:
+    """Drop the table of keys."""
+    op.drop_table("access_keys")

@@ -19,3 +19,8 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backups")),
     )
+
+
+def downgrade() -> None:
+    """Drop the table of backups."""
+    op.drop_table("backups")
