@@ -9,6 +9,7 @@ QuadraError
 ├── UnknownKey              no API key has this id
 ├── BrokenReferences        a change of tables would leave rows that refer to nothing
 ├── DatabaseUnavailable     the database does not answer, or stays locked
+├── TracesUnavailable       the file of recent traces cannot be read or written
 ├── TablesMissing           the database lacks a table of ours
 ├── BackupError             base of what backing up and restoring refuse
 │   ├── BackupBusy          another backup or restore of this place is under way
@@ -170,6 +171,14 @@ class DatabaseUnavailable(QuadraError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the database is not available: {reason}")
+        self.reason = reason
+
+
+class TracesUnavailable(QuadraError):
+    """The recent traces cannot be read or written; a later attempt may succeed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the recent traces are not available: {reason}")
         self.reason = reason
 
 

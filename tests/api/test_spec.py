@@ -237,6 +237,19 @@ def test_refine_writes_what_a_middleware_adds() -> None:
     assert found["tags"] == [{"name": "limited"}]
 
 
+def test_refine_may_hide_an_operation() -> None:
+    import dataclasses
+
+    def without_things(operation: Operation) -> Operation:
+        is_hidden = operation.path == "/things"
+        return dataclasses.replace(operation, refined=dataclasses.replace(operation.refined, hidden=is_hidden))
+
+    found = setup_api_documentation(existing_app(), refine=without_things).openapi()
+
+    assert "/things" not in found["paths"]
+    assert found["paths"]
+
+
 def test_types_that_no_operation_uses_can_be_promised() -> None:
     found = setup_api_documentation(Flask("x"), schemas=[Item]).openapi()
 

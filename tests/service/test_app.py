@@ -47,6 +47,8 @@ PATHS = {
     "/v2/models/{name}/versions/{version}/infer",
     "/admin/circuit-breakers",
     "/admin/circuit-breakers/{name}",
+    "/api/traces",
+    "/api/traces/{trace_id}",
 }
 SCHEMAS = {
     "TrainingRequest",
@@ -136,8 +138,8 @@ def test_a_redis_that_is_away_is_asked_less_often_and_operators_see_why(tmp_path
     assert [(circuit["name"], circuit["state"]) for circuit in circuits] == [("redis", "open")]
 
 
-@pytest.mark.parametrize("path", ["/admin/circuit-breakers", "/api/experiments"])
-def test_nobody_but_this_machine_sees_circuits_and_experiments_unasked(client: FlaskClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["/admin/circuit-breakers", "/api/experiments", "/api/traces"])
+def test_nobody_but_this_machine_sees_circuits_experiments_and_traces_unasked(client: FlaskClient, path: str) -> None:
     assert client.get(path, headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 401
 
 

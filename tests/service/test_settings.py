@@ -13,6 +13,7 @@ from quadra_matrix.errors import InvalidSettings
 from quadra_matrix.service import settings as module
 from quadra_matrix.service.secret import FEWEST_BYTES, PLACEHOLDERS, new_secret, weakness
 from quadra_matrix.service.settings import Environment, LogLevel, Settings, Source, load, sources, unknown_variables
+from quadra_matrix.telemetry.environment import Exporter, tracing_options
 
 
 @pytest.fixture
@@ -60,6 +61,64 @@ def test_a_misspelt_variable_is_noticed(env_file: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("QUADRA_WORKER", "8")
 
     assert unknown_variables() == ["QUADRA_PROT", "QUADRA_WORKER"]
+
+
+def test_tracing_is_set_up_by_our_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACING_EXPORTER", "zipkin")
+    settings = load(tracing_sample_ratio=0.25, tracing_endpoint="http://zipkin:9411/api/v2/spans")
+
+    options = tracing_options(settings.tracing_variables())
+
+    assert (options.exporter, options.sample_ratio) == (Exporter.ZIPKIN, 0.25)
+    assert options.endpoint == "http://zipkin:9411/api/v2/spans"
+    assert options.environment == "development"
+
+
+def test_traces_stay_in_the_data_folder_unless_somebody_says_more() -> None:
+    options = tracing_options(load().tracing_variables())
+
+    assert (options.exporter, options.sample_ratio) == (Exporter.EMBEDDED, 1.0)
+
+
+def test_standard_variables_of_tracing_go_before_ours(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file.write_text("JAEGER_HOST=collector\nOTEL_SERVICE_NAME=shop\n")
+    monkeypatch.setenv("QUADRA_TRACING_EXPORTER", "zipkin")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "jaeger")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+
+    options = tracing_options(load(tracing_sample_ratio=0.5).tracing_variables())
+
+    assert (options.exporter, options.service_name, options.sample_ratio) == (Exporter.JAEGER, "shop", 0.0)
+    assert options.endpoint == "http://collector:4318/v1/traces"
+
+
+def test_a_standard_address_goes_before_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318")
+    settings = load(tracing_exporter="otlp", tracing_endpoint="http://ours:4318/v1/traces")
+
+    assert tracing_options(settings.tracing_variables()).endpoint == "http://standard:4318/v1/traces"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("OTEL_TRACES_EXPORTER", "smoke", "one of otlp, jaeger"),
+        ("TRACING_EXPORTER", "smoke", "otlp"),
+        ("QUADRA_TRACING_ENDPOINT", "collector:4318", "http://"),
+        ("OTEL_TRACES_SAMPLER", "sometimes", "always_on"),
+    ],
+)
+def test_a_wrong_option_of_tracing_is_refused_at_the_start(
+    variable: str, value: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(InvalidSettings) as refused:
+        load()
+
+    ((place, said),) = refused.value.problems.items()
+    assert place.removeprefix("QUADRA_") == variable.removeprefix("QUADRA_")
+    assert rule in said
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

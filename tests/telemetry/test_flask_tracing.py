@@ -11,7 +11,7 @@ from opentelemetry import trace
 from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 from quadra_matrix.errors import InvalidValue
-from quadra_matrix.telemetry.flask import setup_distributed_tracing
+from quadra_matrix.telemetry.flask import request_ids, setup_distributed_tracing
 from quadra_matrix.telemetry.otel import Tracing
 from quadra_matrix.telemetry.span import Span
 
@@ -274,3 +274,25 @@ def test_an_unreachable_host_never_fails_a_request() -> None:
 
     assert app.test_client().get("/", buffered=True).status_code == 404
     assert not tracing.close(0.5)
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"),
+    [("order-7", "order-7"), ("", TRACE), ("x" * 129, TRACE), ("two\tlines", TRACE), ("caf\u00e9", TRACE)],
+    ids=["sane", "none", "long", "control", "not ASCII"],
+)
+def test_a_request_is_known_by_the_callers_id_or_by_its_trace(sent: str, known: str) -> None:
+    traced = Traced()
+    found: list[dict[str, str]] = []
+    traced.app.get("/known")(lambda: found.append(request_ids()) or "")
+
+    traced.get("/known", traceparent=PARENT, **{"X-Request-Id": sent})
+
+    assert found == [{"request_id": known}]
+    assert request_ids() == {}
+
+
+def test_a_request_outside_a_trace_has_only_the_callers_id() -> None:
+    app = Flask("shop")
+    with app.test_request_context():
+        assert request_ids() == {}

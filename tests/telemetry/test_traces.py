@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import multiprocessing
+import multiprocessing.synchronize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from werkzeug.serving import make_server
 
 from quadra_matrix.cli import main
-from quadra_matrix.errors import InvalidValue
+from quadra_matrix.errors import InvalidValue, TracesUnavailable
 from quadra_matrix.telemetry.environment import tracing_options
 from quadra_matrix.telemetry.flask import LARGEST_REQUEST, setup_distributed_tracing, trace_routes
 from quadra_matrix.telemetry.otel import Tracing
@@ -164,6 +165,47 @@ def exported() -> bytes:
             raise KeyError("x")
         assert tracing.close(10)
     return received.bodies[0]
+
+
+def first_spans(folder: Path, number: int, ready: multiprocessing.synchronize.Barrier) -> None:
+    for turn in range(10):
+        ready.wait(60)
+        TraceStore(folder / f"{turn}.db").add([span(number + 1)])
+
+
+def test_processes_may_open_a_new_store_at_the_same_moment(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(3)
+    processes = [context.Process(target=first_spans, args=(tmp_path, number, ready)) for number in range(3)]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [len(TraceStore(tmp_path / f"{turn}.db").trace(f"{1:032x}")) for turn in range(10)] == [3] * 10
+
+
+def test_a_broken_file_is_set_aside(tmp_path: Path) -> None:
+    file = tmp_path / "traces.db"
+    file.write_bytes(b"no database " * 1000)
+    store = TraceStore(file)
+
+    with pytest.raises(TracesUnavailable, match="begin anew"):
+        store.traces()
+    store.add([span(1)])
+
+    assert len(store.traces()) == 1
+    assert file.with_name("traces.db.broken").read_bytes().startswith(b"no database")
+
+
+def test_a_store_whose_folder_is_gone_is_not_available(tmp_path: Path) -> None:
+    store = TraceStore(tmp_path / "folder" / "traces.db")
+    (tmp_path / "folder").rmdir()
+
+    with pytest.raises(TracesUnavailable):
+        store.add([span(1)])
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

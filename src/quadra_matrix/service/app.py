@@ -18,7 +18,7 @@ from quadra_matrix.breaker import CircuitBreaker
 from quadra_matrix.breaker.flask import setup_circuit_breakers
 from quadra_matrix.breaker.registry import Registry as Circuits
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
+from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing, TracesUnavailable
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
 from quadra_matrix.service.access.wiring import guard, keyring_of
@@ -38,12 +38,15 @@ from quadra_matrix.service.routes.inference_protocol import inference_protocol_r
 from quadra_matrix.service.routes.models import model_routes
 from quadra_matrix.service.routes.predict import predict_routes
 from quadra_matrix.service.settings import Settings
+from quadra_matrix.service.watching import UNTRACED, kept_by
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.backups import SqlBackups
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
-from quadra_matrix.telemetry.flask import count_requests
+from quadra_matrix.telemetry.flask import setup_distributed_tracing, trace_routes
+from quadra_matrix.telemetry.otel.current import note
 from quadra_matrix.telemetry.series import Metrics, training_jobs
+from quadra_matrix.telemetry.traces import TraceStore
 from quadra_matrix.tls.flask import setup_tls
 from quadra_matrix.tls.headers import HeaderOptions
 
@@ -53,10 +56,15 @@ STATUSES: Mapping[type[QuadraError], int] = {
     DatabaseUnavailable: 503,
     TablesMissing: 503,
     **ACCESS_STATUSES,
+    TracesUnavailable: 503,
     **train.STATUSES,
     **experiments.STATUSES,
 }
 """Errors of ours that are not the service's mistake, and the HTTP status that says so."""
+
+
+END = "quadra_matrix.end"
+"""Extension of the app that ends it, once: delivers what waits and closes what is open."""
 
 
 def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
@@ -66,9 +74,10 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
     """
     with ExitStack() as built:
         parts = _build(settings, clock, built)
-        app = _routed(settings, parts, clock)
+        app = _routed(settings, parts, clock, built)
         _warm_up(parts.needed["model"])
-        weakref.finalize(app, built.pop_all().close)  # Flask itself has no moment at which an app ends
+        # Flask itself has no moment at which an app ends.
+        app.extensions[END] = weakref.finalize(app, built.pop_all().close)
         return app
 
 
@@ -83,6 +92,7 @@ class Parts:
     framework: ABTestingFramework
     trials: ModelExperiments
     metrics: Metrics
+    traces: TraceStore
     needed: Mapping[str, Check]
     """Checks of the parts that requests need."""
     watched: Mapping[str, Check]
@@ -100,7 +110,7 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
     jobs = SqlJobs(database, clock)
     circuits = Circuits()
     metrics = Metrics(
-        settings.metrics_dir, (training_jobs(jobs.counts),), lambda: [breaker.snapshot() for breaker in circuits]
+        settings.metrics_dir, (training_jobs(jobs.counts),), lambda: [breaker.snapshot() for breaker in circuits], note
     )
     circuits.listen(metrics.hear)
     built.callback(metrics.close)
@@ -120,7 +130,7 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         last_made = SqlBackups(database).last_made
         watched["backups"] = checks.backed_up(last_made, every_hours=settings.backup_every_hours, clock=clock)
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
-    framework, trials = experiments_of(settings, database, registry, clock)
+    framework, trials = experiments_of(settings, database, registry, clock, metrics.hear)
     built.callback(close, framework)
     return Parts(
         jobs,
@@ -130,6 +140,7 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         framework,
         trials,
         metrics,
+        TraceStore(settings.traces_file, settings.trace_store_bytes),
         needed,
         watched,
         circuits,
@@ -137,18 +148,30 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
     )
 
 
-def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
-    """Return the app with every route."""
+def _routed(settings: Settings, parts: Parts, clock: Clock, built: ExitStack) -> Flask:
+    """Return the app with every route; ``built`` delivers the last spans."""
     app = Flask("quadra_matrix", static_folder=None)
     if settings.secret_key:
         app.secret_key = settings.secret_key.get_secret_value()
-    count_requests(app, parts.metrics, clock)
-    setup_problem_errors(app, statuses=STATUSES, hook=parts.metrics.hear)
+    tracing = setup_distributed_tracing(
+        app,
+        untraced=UNTRACED,
+        counts=parts.metrics,
+        deliver=kept_by(parts.traces),
+        report=parts.metrics.spans,
+        environ=settings.tracing_variables(),
+    )
+    built.callback(tracing.close)
+    setup_problem_errors(app, statuses=STATUSES, hook=parts.metrics.hear, trace_id=tracing.current_trace_id)
     access = guard(app, settings, parts.keyring, hook=parts.metrics.hear)
     for routes in (
         health_routes(parts.needed, parts.watched, parts.metrics, clock),
         train.train_routes(
-            parts.jobs, queue_limit=settings.queue_limit, stopping=settings.stopping_file.exists, clock=clock
+            parts.jobs,
+            queue_limit=settings.queue_limit,
+            stopping=settings.stopping_file.exists,
+            carried=tracing.carried,
+            clock=clock,
         ),
         dataset_routes(parts.datasets, max_upload_bytes=settings.max_upload_bytes),
         model_routes(parts.registry),
@@ -160,6 +183,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock) -> Flask:
         inference_protocol_routes(
             parts.inference, parts.registry, ready=lambda: examine(parts.needed, clock=clock).answers, clock=clock
         ),
+        trace_routes(parts.traces, authorize=access.admits),
     ):
         app.register_blueprint(routes)
     setup_circuit_breakers(app, parts.circuits, authorize=access.admits)

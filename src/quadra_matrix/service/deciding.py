@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.events import Hook, fan_out, ignore
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service.experiments import ChangesFile, DatabaseStore, close
 from quadra_matrix.service.models.experiments import ModelExperiments
@@ -24,24 +25,28 @@ EVERY = 60.0
 
 
 def experiments_of(
-    settings: Settings, database: Database, registry: Registry, clock: Clock = SYSTEM_CLOCK
+    settings: Settings, database: Database, registry: Registry, clock: Clock = SYSTEM_CLOCK, hook: Hook = ignore
 ) -> tuple[ABTestingFramework, ModelExperiments]:
     """Return the experiments in the service's database, and those that stand behind aliases of the registry."""
     # The framework tells the trials what changed, and they ask the framework: one of them has to come first.
     noted = ChangesFile(settings.run_dir / "experiments")
     store = DatabaseStore(SqlExperiments(database), noted)
-    framework = ABTestingFramework(store=store, clock=clock, hook=lambda event: trials.hear(event))
+    framework = ABTestingFramework(store=store, clock=clock, hook=fan_out(hook, lambda event: trials.hear(event)))
     trials = ModelExperiments(framework, registry, noted.size)
     return framework, trials
 
 
 @contextlib.contextmanager
 def deciding(
-    settings: Settings, database: Database, clock: Clock = SYSTEM_CLOCK, every: float = EVERY
+    settings: Settings,
+    database: Database,
+    clock: Clock = SYSTEM_CLOCK,
+    every: float = EVERY,
+    hook: Hook = ignore,
 ) -> Iterator[None]:
     """Look at every running experiment all ``every`` seconds until the block ends."""
-    registry = Registry(SqlModels(database), settings.models_dir, clock=clock)
-    framework, _ = experiments_of(settings, database, registry, clock)
+    registry = Registry(SqlModels(database), settings.models_dir, clock=clock, hook=hook)
+    framework, _ = experiments_of(settings, database, registry, clock, hook)
     stop = threading.Event()
     thread = threading.Thread(target=_look, args=(framework, stop, every), name="deciding", daemon=True)
     thread.start()

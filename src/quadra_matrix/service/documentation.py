@@ -17,13 +17,16 @@ from quadra_matrix.api.asyncapi import Channel
 from quadra_matrix.api.flask import setup_api_documentation
 from quadra_matrix.api.operation import Operation
 from quadra_matrix.api.problem import Problem
-from quadra_matrix.service import circuits
+from quadra_matrix.service import circuits, traces
 from quadra_matrix.service.access.documents import schemes, secured
 from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.settings import Settings
 
 CHANNELS = (Channel("/ws", sends=(WebSocketMessage,), summary="What happens to jobs, on the hub's own port."),)
 """WebSockets of the service."""
+
+REFINEMENTS = circuits.REFINEMENTS | traces.REFINEMENTS
+"""What is said of routes that know nothing of documents, by operation id."""
 
 STORED = frozenset({"train", "datasets", "models", "predict"})
 """Tags of the routes that read the database, which may be away."""
@@ -50,8 +53,8 @@ def describe_api(app: Flask, settings: Settings, access: Access) -> None:
 
 def _refined(operation: Operation) -> Operation:
     """Return an operation with what its view cannot say: the answer of the app while the database is away."""
-    if operation.operation_id in circuits.REFINEMENTS:
-        return dataclasses.replace(operation, refined=circuits.REFINEMENTS[operation.operation_id])
+    if operation.operation_id in REFINEMENTS:
+        return dataclasses.replace(operation, refined=REFINEMENTS[operation.operation_id])
     if not STORED.intersection(operation.tags):
         return operation
     responses = {503: Problem, **operation.refined.responses}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
 import signal
 import socket
@@ -25,7 +24,6 @@ LOOKS_EVERY = 0.25
 
 def serve_front(settings: Settings, sockets: Path) -> None:
     """Serve HTTPS and wss until a signal stops it."""
-    logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # A connection is two descriptors here, and the usual soft limit of 1024 is for programs that call select.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

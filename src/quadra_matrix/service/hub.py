@@ -12,7 +12,8 @@ import contextlib
 import ipaddress
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -43,6 +44,15 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+Within = Callable[[Mapping[str, str]], AbstractContextManager[object]]
+"""Returns the block that a connection lives in, from the headers of its handshake."""
+
+
+def untraced(headers: Mapping[str, str]) -> AbstractContextManager[object]:
+    """Return a block that does nothing."""
+    return contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +99,16 @@ class Hub:
         is_closing: Callable[[], bool] = lambda: False,
         patience: float = PATIENCE,
         most_clients: int = MOST_CLIENTS,
+        within: Within = untraced,
     ) -> None:
         """``origins`` are those that a browser's page may have; a program that sends none is let in.
 
         ``is_closing`` is asked a few times a second: granian cuts connections before it tells the application of a
-        shutdown, so the hub has to know earlier to say goodbye.
+        shutdown, so the hub has to know earlier to say goodbye. ``within`` is the span of a connection.
         """
         self._feed = Feed(events)
         self._origins, self._patience, self._most_clients = origins, patience, most_clients
-        self._is_closing = is_closing
+        self._is_closing, self._within = is_closing, within
         self._clients = 0
         self._closing = asyncio.Event()
 
@@ -140,8 +151,9 @@ class Hub:
             wanted = subscription(scope["query_string"])
         except InvalidValue as refused:
             return await _refuse(scope, send, 400, str(refused))
-        origin = dict(scope["headers"]).get(b"origin")
-        if origin is not None and origin.decode("latin-1") not in self._origins:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._origins:
             return await _refuse(scope, send, 403, "this origin may not connect; allow it with QUADRA_ALLOWED_ORIGINS")
         if scope["path"] != PATH:
             return await _refuse(scope, send, 404, f"WebSockets are at {PATH}")
@@ -151,7 +163,8 @@ class Hub:
         await send({"type": "websocket.accept"})
         self._clients += 1
         try:
-            await self._serve(wanted, receive, send)
+            with self._within(headers):
+                await self._serve(wanted, receive, send)
         finally:
             self._clients -= 1
 

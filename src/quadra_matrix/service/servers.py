@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from quadra_matrix.service.hub import Hub, own_origins
+from quadra_matrix.service.hub import PATH, Hub, own_origins
 from quadra_matrix.service.processes import die_with_parent
 from quadra_matrix.service.settings import Settings, load
 from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET
+from quadra_matrix.service.watching import ids, log_to_stderr, new_tracing
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.tls.passing import behind_front
@@ -34,6 +36,12 @@ More threads than this wait for each other rather than for disk and database.
 
 OURS_ALONE = 0o600
 """Mode of the sockets behind the front: what comes in there is believed."""
+NO_HANDLERS = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access")},
+}
+"""What granian is told of logging: its records go where all others go."""
 
 KEEP_OUT = 2.0
 """Seconds of the grace period that are the supervisor's: the servers' workers are ended before."""
@@ -54,6 +62,7 @@ def serve_http(settings: Settings, app: str, sockets: Path | None) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_patience(settings),
         log_level=_log_level(settings),
+        log_dictconfig=NO_HANDLERS,
     )
     server.serve(target_loader=partial(_worker, os.getpid(), settings, sockets is not None))
 
@@ -71,6 +80,7 @@ def serve_hub(settings: Settings, sockets: Path | None) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_patience(settings),
         log_level=_log_level(settings),
+        log_dictconfig=NO_HANDLERS,
     )
     server.serve(target_loader=partial(_hub, os.getpid(), settings))
 
@@ -78,16 +88,33 @@ def serve_hub(settings: Settings, sockets: Path | None) -> None:
 def _worker(parent: int, settings: Settings, has_front: bool, app: str) -> Callable[..., Any]:
     """Build the application inside a worker."""
     die_with_parent(parent)
+    log_to_stderr(settings, ids)
     module, name = app.split(":")
     application: Callable[..., Any] = getattr(importlib.import_module(module), name)(settings)
+    end: Callable[[], object] | None = getattr(application, "extensions", {}).get("quadra_matrix.end")
+    if end is not None:
+        _at_the_end(end)
     return behind_front(application) if has_front else application
 
 
 def _hub(parent: int, settings: Settings, name: str) -> Hub:
     """Build the hub inside its worker."""
     die_with_parent(parent)
+    log_to_stderr(settings, ids)
     jobs = SqlJobs(Database(settings.database_url))
-    return Hub(jobs, origins=own_origins(settings), is_closing=settings.stopping_file.exists)
+    tracing = new_tracing(settings)
+    _at_the_end(tracing.close)
+    return Hub(
+        jobs,
+        origins=own_origins(settings),
+        is_closing=settings.stopping_file.exists,
+        within=lambda headers: tracing.continue_trace(headers, f"WEBSOCKET {PATH}"),
+    )
+
+
+def _at_the_end(end: Callable[[], object]) -> None:
+    """Call ``end`` when this worker ends: granian forks, and what ``atexit`` knows is not run in a forked process."""
+    Finalize(None, end, exitpriority=0)
 
 
 def _patience(settings: Settings) -> int:
@@ -106,6 +133,7 @@ def main(arguments: Sequence[str]) -> int:
     parent, server, *rest = arguments
     die_with_parent(int(parent))
     settings = load()
+    log_to_stderr(settings)
     if server == "http":
         app, *sockets = rest
         serve_http(settings, app, Path(sockets[0]) if sockets else None)

@@ -23,9 +23,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from quadra_matrix.access.origins import ANY_ORIGIN, require_origin
-from quadra_matrix.errors import InvalidSettings
+from quadra_matrix.errors import InvalidSettings, InvalidValue
 from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.secret import weakness
+from quadra_matrix.telemetry.environment import Exporter, tracing_options
+from quadra_matrix.telemetry.traces import SMALLEST
 
 PREFIX = "QUADRA_"
 
@@ -221,6 +223,19 @@ class Settings(BaseSettings):
 
     backup_recipients: Words = ()
     """Public keys of age, separated by commas, that backups are encrypted to; unset leaves them readable."""
+    tracing_exporter: Exporter = Field(
+        default=Exporter.EMBEDDED, validation_alias=AliasChoices("QUADRA_TRACING_EXPORTER", "TRACING_EXPORTER")
+    )
+    """embedded (in the data folder), otlp, jaeger, zipkin, console or none. Plain TRACING_EXPORTER is read too."""
+
+    tracing_endpoint: str | None = None
+    """Address that traces are sent to, such as http://localhost:4318/v1/traces; OTEL_EXPORTER_ goes first."""
+
+    tracing_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Part of the traces begun here that is recorded, 0 to 1; OTEL_TRACES_SAMPLER goes first."""
+
+    trace_store_bytes: int = Field(default=64 * 1024 * 1024, ge=SMALLEST)
+    """Bytes of the newest traces that are kept in the data folder."""
 
     log_level: LogLevel = LogLevel.INFO
     """DEBUG, INFO, WARNING or ERROR."""
@@ -319,6 +334,13 @@ class Settings(BaseSettings):
             raise ValueError(f"Port {port} speaks TLS; the redirect needs its own")
         return port
 
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _is_a_web_address(cls, endpoint: str | None) -> str | None:
+        if endpoint and not endpoint.startswith(("http://", "https://")):
+            raise ValueError("Address should start with http:// or https://")
+        return endpoint
+
     @field_validator("hub_port")
     @classmethod
     def _leaves_the_port_to_http(cls, hub_port: int, rest: ValidationInfo) -> int:
@@ -374,6 +396,23 @@ class Settings(BaseSettings):
         """Folder in which the workers share their metrics."""
         return self.run_dir / "metrics"
 
+    @property
+    def traces_file(self) -> Path:
+        """File of the newest traces, which every process of the service adds to."""
+        return self.data_dir / "traces.db"
+
+    def tracing_variables(self) -> dict[str, str]:
+        """Return the variables that tracing is set up by: those of the process, and where they are silent, ours."""
+        given = {name.upper(): text for name, text in DotEnvSettingsSource(Settings).env_vars.items() if text}
+        given |= {name: text for name, text in os.environ.items() if text}
+        given["TRACING_EXPORTER"] = self.tracing_exporter
+        given.setdefault("ENVIRONMENT", self.environment)
+        given.setdefault("OTEL_TRACES_SAMPLER_ARG", str(self.tracing_sample_ratio))
+        if self.tracing_endpoint and not any(name.startswith("OTEL_EXPORTER_") for name in given):
+            given["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = self.tracing_endpoint
+            given["OTEL_EXPORTER_ZIPKIN_ENDPOINT"] = self.tracing_endpoint
+        return given
+
     def child_environment(self) -> dict[str, str]:
         """Return this process's environment plus the variables by which a child loads these same settings.
 
@@ -400,7 +439,10 @@ def load(**given: Any) -> Settings:
     ``given`` holds options of the command line; a None there means that the option was not used.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        tracing_options(settings.tracing_variables())
+    except InvalidValue as refused:
+        raise InvalidSettings({refused.field: f"must be {refused.rule}"}) from None
     except ValidationError as refused:
         problems = {
             _place(error["loc"]): _rule(error["msg"])
@@ -408,6 +450,7 @@ def load(**given: Any) -> Settings:
             if error["type"] != "default_factory_not_called"  # follows from another refusal
         }
         raise InvalidSettings(problems) from None  # unchained: pydantic's error holds the values, secrets too
+    return settings
 
 
 def sources() -> Mapping[str, Source]:

@@ -65,6 +65,8 @@ class Job:
     metrics: Mapping[str, float] = field(default_factory=dict)
     result: Mapping[str, Any] | None = None
     error: str | None = None
+    carried: Mapping[str, str] | None = None
+    """The trace of the request that asked for it, as headers."""
 
 
 @dataclass(frozen=True, slots=True)

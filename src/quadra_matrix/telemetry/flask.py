@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, abort, g, got_request_exception, request
+from flask import Blueprint, Flask, Response, abort, current_app, g, got_request_exception, has_request_context, request
 from flask.globals import request_ctx
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
@@ -20,6 +20,8 @@ from quadra_matrix.telemetry.traces import TraceStore, as_json
 if TYPE_CHECKING:
     from quadra_matrix.telemetry.otel import Tracing
 
+LONGEST_ID = 128
+"""Characters of a request's id; a longer one is not written into logs."""
 LARGEST_REQUEST = 4 * 1024 * 1024
 """Bytes of one OTLP request, unpacked."""
 
@@ -40,6 +42,21 @@ def count_requests(app: Flask, counts: CountsRequests, clock: Clock = SYSTEM_CLO
         began: float = g.get("quadra_began", clock.monotonic())
         counts.request(request.method, route, response.status_code, clock.monotonic() - began)
         return response
+
+
+def request_ids() -> dict[str, str]:
+    """Return ``request_id`` of the current request for a log line; empty outside a request.
+
+    It is the caller's ``X-Request-Id`` if it sent a sane one, otherwise the id of the request's trace.
+    """
+    if not has_request_context():
+        return {}
+    given = request.headers.get("X-Request-Id", "")
+    if given and len(given) <= LONGEST_ID and given.isascii() and given.isprintable():
+        return {"request_id": given}
+    tracing: Tracing | None = current_app.extensions.get("tracing")
+    known = tracing.current_trace_id() if tracing is not None else None
+    return {} if known is None else {"request_id": known}
 
 
 def setup_distributed_tracing(

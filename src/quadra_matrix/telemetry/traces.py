@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quadra_matrix.errors import require
+from quadra_matrix.errors import TracesUnavailable, require
 from quadra_matrix.telemetry.span import Span, SpanEvent, Value
+
+log = logging.getLogger(__name__)
 
 PAGE = 4096
 """Bytes of a SQLite page."""
@@ -75,16 +80,14 @@ class TraceSummary:
 class TraceStore:
     """Keeps the newest spans of ``file``, at most ``limit`` bytes of them. Shared between threads and processes.
 
-    Every call opens the file by itself, so nothing breaks in a fork. The oldest tenth goes when the bound is reached.
+    Every call opens the file by itself, so nothing breaks in a fork, or when somebody removes the file. The oldest
+    tenth goes when the bound is reached. A file that is busy, full or broken raises ``TracesUnavailable``.
     """
 
     def __init__(self, file: Path, limit: int = 64 * 1024 * 1024) -> None:
         require(limit >= SMALLEST, "limit", limit, f"at least {SMALLEST} bytes")
         self._file, self._most_pages = file, limit // PAGE
         file.parent.mkdir(parents=True, exist_ok=True)
-        with self._opened() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(TABLES)
 
     def add(self, spans: Sequence[Span]) -> None:
         """Keep spans; one that is there already is replaced, so a batch may come twice."""
@@ -110,12 +113,35 @@ class TraceStore:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._file, timeout=BUSY, isolation_level=None)
         try:
-            connection.execute("PRAGMA synchronous = OFF")  # a power cut may cost the newest traces, nothing else
-            yield connection
+            with closing(sqlite3.connect(self._file, timeout=BUSY, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = OFF")  # a power cut may cost the newest traces, nothing else
+                if not _is_ready(connection):
+                    self._prepare(connection)
+                yield connection
+        except (sqlite3.OperationalError, OSError) as failed:
+            raise TracesUnavailable(str(failed)) from failed
+        except sqlite3.DatabaseError as broken:
+            self._set_aside()
+            raise TracesUnavailable(f"{broken}; they begin anew") from broken
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables; alone, since SQLite does not wait for whoever changes the kind of the journal."""
+        lock = os.open(f"{self._file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_ready(connection):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(TABLES)
         finally:
-            connection.close()
+            os.close(lock)
+
+    def _set_aside(self) -> None:
+        """Move a broken file away: recent traces are worth less than the next ones."""
+        log.warning("%s is broken; it is kept with .broken at its end, and traces begin anew", self._file)
+        for suffix in ("", "-wal", "-shm"):
+            path = Path(f"{self._file}{suffix}")
+            path.unlink(missing_ok=True) if suffix else path.replace(f"{path}.broken")
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
         """Delete the oldest spans until the pages in use are below the bound."""
@@ -150,6 +176,13 @@ def from_json(document: Mapping[str, Any]) -> Span:
         SpanEvent(event["name"], event["at"], _attributes(event["attributes"])) for event in document["events"]
     )
     return Span(**{**document, "attributes": _attributes(document["attributes"]), "events": events})
+
+
+def _is_ready(connection: sqlite3.Connection) -> bool:
+    """Tell whether the file has its tables; making them ends with the index."""
+    (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+    made = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'spans_by_start'").fetchone()
+    return bool(journal == "wal" and made == (1,))
 
 
 def _pages(connection: sqlite3.Connection) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quadra_matrix.errors import InvalidValue
-from quadra_matrix.service.jobs.work import Assignment
+from quadra_matrix.service.jobs.assignment import Assignment
 from quadra_matrix.storage.sql.models import SqlModels
 from quadra_matrix.store.models import ModelVersion
 

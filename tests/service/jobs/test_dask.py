@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from quadra_matrix.service.jobs import machine
+from quadra_matrix.service.jobs.submit import submit_training
+from quadra_matrix.service.models.request import BuiltIn, TrainingRequest
 from quadra_matrix.service.processes import start
 from quadra_matrix.service.settings import ExecutorName, Settings
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import JobState
+from quadra_matrix.telemetry.traces import TraceStore
 from tests.service.conftest import Submit, alive
 from tests.service.jobs.kinds import KINDS
 from tests.service.jobs.test_runner import wait_for, wait_for_report
@@ -54,6 +57,21 @@ def runner(settings: Settings, address: str) -> Iterator[subprocess.Popen[bytes]
         yield process
     finally:
         stop(process)
+
+
+def test_a_job_on_the_cluster_goes_on_with_the_trace_of_its_request(
+    jobs: SqlJobs, settings: Settings, tmp_path: Path
+) -> None:
+    trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    asked = TrainingRequest(model="m", data=BuiltIn(name="iris"))
+    carried = {"traceparent": f"00-{trace}-{caller}-01"}
+    job = submit_training(jobs, asked, key=None, queue_limit=9, now=1000.0, carried=carried)
+
+    with cluster(settings, tmp_path) as (address, _), runner(settings, address):
+        wait_for(jobs, job, JobState.SUCCEEDED, within=60)
+
+    *_, work = sorted(TraceStore(settings.traces_file).trace(trace), key=lambda span: span.end)
+    assert (work.name, work.parent_id, work.attributes["quadra.job.id"]) == ("job train", caller, job.id)
 
 
 def test_jobs_run_fail_are_cancelled_and_outlive_the_runner(

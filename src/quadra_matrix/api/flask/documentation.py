@@ -44,7 +44,8 @@ def setup_api_documentation(
 
     May be called before or after the routes exist: they are read when a document is asked for. No response of the app
     itself changes. ``refine`` sees every operation and returns what is written down, which is the place for what a
-    middleware adds to all routes. ``pages=False`` leaves only the documents; ``guard`` stands before all of it.
+    middleware adds to all routes; it may hide one. ``pages=False`` leaves only the documents; ``guard`` stands before
+    all of it.
     """
     info = Info(title or app.name, version, description, dict(security_schemes or {}), tuple(schemas))
     found = ApiDocumentation(app, info, tuple(channels), refine)
@@ -81,7 +82,7 @@ class ApiDocumentation:
     def operations(self) -> list[Operation]:
         """Return every documented operation, sorted by path and method."""
         found = operations_of(self._app, skip=lambda endpoint: endpoint.startswith(f"{NAME}."))
-        return [self._refine(operation) for operation in found]
+        return [refined for refined in map(self._refine, found) if not refined.refined.hidden]
 
     def openapi31(self, prefix: str = "") -> dict[str, Any]:
         """Return the OpenAPI 3.1 document of the app as a client below ``prefix`` sees it."""

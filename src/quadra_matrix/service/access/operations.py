@@ -11,7 +11,7 @@ READ = "read"
 PREDICT = "predict"
 """Ask models, and report what came of it."""
 WRITE = "write"
-"""Upload data, train, cancel, point aliases at versions."""
+"""Upload data, train, cancel, point aliases at versions, send traces."""
 OPERATE = "operate"
 """Change what a running service does: circuits, experiments; see how it works inside."""
 METRICS = "metrics"
@@ -39,5 +39,7 @@ NEEDS: Mapping[str, str] = {
     "experiments.report_outcome": PREDICT,
     "model_experiments": OPERATE,
     "circuit_breakers": OPERATE,
+    "traces": OPERATE,
+    "traces.receive": WRITE,
 }
 """Endpoint, or blueprint for all that it does not name, to the scope. What stands nowhere needs ``OPERATE``."""

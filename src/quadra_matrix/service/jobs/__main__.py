@@ -19,9 +19,11 @@ from quadra_matrix.service.jobs.local import LocalExecutor
 from quadra_matrix.service.jobs.runner import Executor, Runner
 from quadra_matrix.service.processes import die_with_parent, exclusive
 from quadra_matrix.service.settings import ExecutorName, Settings, load
+from quadra_matrix.service.watching import log_to_stderr
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import new_id
+from quadra_matrix.telemetry.series import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,9 @@ def run(settings: Settings, kinds: Mapping[str, str], stop: threading.Event, clo
         jobs = SqlJobs(database, clock)
         with (
             contextlib.closing(database),
-            deciding(settings, database, clock),
-            backing_up(settings, database, clock),
+            contextlib.closing(Metrics(settings.metrics_dir)) as metrics,
+            deciding(settings, database, clock, hook=metrics.hear),
+            backing_up(settings, database, clock, hook=metrics.hear),
             executor_for(settings, jobs, lock) as executor,
         ):
             runner = Runner(
@@ -137,7 +140,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     die_with_parent(int(arguments[0]))
     settings = load()
-    logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(settings)
     kinds = dict(argument.split("=", 1) for argument in arguments[1:])
     run(settings, kinds or KINDS, stop)
     return 0

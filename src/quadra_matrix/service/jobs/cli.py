@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +39,10 @@ def serve(sample: bool, **given: Any) -> None:
     from quadra_matrix.service.settings import load
     from quadra_matrix.storage.migrations import upgrade
     from quadra_matrix.storage.sql import Database
+    from quadra_matrix.telemetry.logs import setup_logging
 
     settings = load(**given)
-    logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    setup_logging(sys.stderr, level=str(settings.log_level))
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a first start is no news
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)

@@ -13,13 +13,31 @@ TRAIN = "train"
 """The kind of a training job."""
 
 
-def submit_training(jobs: JobStore, request: TrainingRequest, *, key: str | None, queue_limit: int, now: float) -> Job:
+def submit_training(
+    jobs: JobStore,
+    request: TrainingRequest,
+    *,
+    key: str | None,
+    queue_limit: int,
+    now: float,
+    carried: Mapping[str, str] | None = None,
+) -> Job:
     """Queue a training and return its job; the same ``key`` and request return the job they made before.
+
+    ``carried`` is the trace that the job goes on, as headers.
 
     Raises ``QueueFull`` when ``queue_limit`` jobs wait, ``KeyReused`` when the key came with another request.
     """
     asked = request.model_dump(mode="json")
-    job = Job(new_id(now), TRAIN, created=now, about=_about(asked), fingerprint=fingerprint(asked), key=key)
+    job = Job(
+        new_id(now),
+        TRAIN,
+        created=now,
+        about=_about(asked),
+        fingerprint=fingerprint(asked),
+        key=key,
+        carried=carried,
+    )
     return jobs.add(job, asked, queue_limit=queue_limit)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from quadra_matrix.service.jobs.work import Assignment
+from quadra_matrix.service.jobs.assignment import Assignment
 from quadra_matrix.service.models.datasets import Datasets
 from quadra_matrix.service.models.registry import Registry
 from quadra_matrix.service.models.request import TrainingRequest
@@ -25,7 +25,7 @@ def run(task: Assignment) -> Mapping[str, Any]:
     published = train(
         request,
         data=Datasets(SqlDatasets(task.database), task.settings.datasets_dir),
-        registry=Registry(SqlModels(task.database), task.settings.models_dir),
+        registry=Registry(SqlModels(task.database), task.settings.models_dir, hook=task.hook),
         report=report,
     )
     return {

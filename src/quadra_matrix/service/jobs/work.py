@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import JobLost, QuadraError
 from quadra_matrix.service.jobs import machine
+from quadra_matrix.service.jobs.assignment import Assignment, Work
+from quadra_matrix.service.jobs.spans import in_its_trace
 from quadra_matrix.service.processes import die_with_parent
-from quadra_matrix.service.settings import Settings, load
+from quadra_matrix.service.settings import load
+from quadra_matrix.service.watching import ids_of_job, log_to_stderr, traced
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import JobStore
+from quadra_matrix.telemetry.otel.current import note
+from quadra_matrix.telemetry.series import Metrics
 
 log = logging.getLogger(__name__)
 
 BETWEEN_REPORTS = 0.2
 """Seconds between two progress events of one phase: work may report as often as it likes."""
-
-Report = Callable[[str, float, Mapping[str, float]], None]
-"""Called with phase, fraction (0 to 1) and metrics so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What the work of a job gets."""
-
-    job: str
-    request: Mapping[str, Any]
-    settings: Settings
-    database: Database
-    report: Report
-
-
-Work = Callable[[Assignment], Mapping[str, Any]]
-"""Does a job and returns its result: a JSON object."""
 
 
 class Reporter:
@@ -115,15 +101,19 @@ def main(arguments: Sequence[str]) -> int:
     parent, job, holder, target = arguments
     die_with_parent(int(parent))
     settings = load()
-    logging.basicConfig(level=str(settings.log_level), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url)
-    jobs = SqlJobs(database)
-    reporter = Reporter(jobs, job, holder)
-    task = Assignment(job, jobs.request(job), settings, database, reporter)
-    try:
-        return do(found(target), task, jobs=jobs, holder=holder, reporter=reporter)
-    finally:
-        database.close()
+    with (
+        contextlib.closing(database),
+        contextlib.closing(Metrics(settings.metrics_dir, note=note)) as metrics,
+        traced(settings, metrics.spans) as tracing,
+    ):
+        jobs = SqlJobs(database)
+        asked = jobs.get(job)
+        log_to_stderr(settings, ids_of_job(asked.carried or {}))
+        reporter = Reporter(jobs, job, holder)
+        task = Assignment(job, jobs.request(job), settings, database, reporter, metrics.hear)
+        work = in_its_trace(found(target), asked, tracing)
+        return do(work, task, jobs=jobs, holder=holder, reporter=reporter)
 
 
 if __name__ == "__main__":

@@ -112,10 +112,23 @@ class TrainHeaders(BaseModel):
     """Sent again with the same request it answers the same job, so that a caller may repeat what it is unsure of."""
 
 
+def no_trace() -> dict[str, str]:
+    """Return the headers of no trace."""
+    return {}
+
+
 def train_routes(
-    jobs: JobStore, *, queue_limit: int, stopping: Callable[[], bool], clock: Clock = SYSTEM_CLOCK
+    jobs: JobStore,
+    *,
+    queue_limit: int,
+    stopping: Callable[[], bool],
+    carried: Callable[[], Mapping[str, str]] = no_trace,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Blueprint:
-    """Return the routes of training jobs. ``stopping`` tells whether the service is being stopped."""
+    """Return the routes of training jobs.
+
+    ``stopping`` tells whether the service is being stopped, ``carried`` the trace that a request's job goes on with.
+    """
     routes = Blueprint("train", __name__, url_prefix="/api/train")
 
     @routes.post("")
@@ -125,7 +138,14 @@ def train_routes(
         """Queue a training and answer its job."""
         if stopping():
             raise ServiceStopping(STOPPING_FOR)
-        job = submit_training(jobs, body, key=headers.idempotency_key, queue_limit=queue_limit, now=clock.now())
+        job = submit_training(
+            jobs,
+            body,
+            key=headers.idempotency_key,
+            queue_limit=queue_limit,
+            now=clock.now(),
+            carried=carried(),
+        )
         return view(job), 202, {"Location": f"/api/train/{job.id}"}
 
     @routes.get("")

@@ -45,6 +45,7 @@ jobs = sa.Table(
     sa.Column("metrics", sa.JSON(none_as_null=True), nullable=False),
     sa.Column("result", sa.JSON(none_as_null=True)),
     sa.Column("error", sa.Text),
+    sa.Column("carried", sa.JSON(none_as_null=True)),
     sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
 )
 JOB = [jobs.c[column.name] for column in fields(Job)]

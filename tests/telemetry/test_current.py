@@ -1,4 +1,4 @@
-"""Events of features become events of the current span."""
+"""The current span gives log lines its ids and takes events of features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from quadra_matrix.telemetry.flask import setup_distributed_tracing
-from quadra_matrix.telemetry.otel.note import note
+from quadra_matrix.telemetry.otel.current import current_ids, note
 from quadra_matrix.telemetry.span import Span, SpanEvent
 
 
@@ -38,3 +38,13 @@ def test_secrets_stay_behind() -> None:
 
 def test_outside_a_recorded_span_nobody_asks_for_facts() -> None:
     note("circuit_opened", lambda: pytest.fail("built for nobody"))
+
+
+def test_the_ids_are_those_of_the_current_span() -> None:
+    tracing = setup_distributed_tracing(Flask("test"), "none")
+
+    assert current_ids() == {}
+    with tracing.create_span("work") as span:
+        context = span.get_span_context()
+        assert current_ids() == {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+    tracing.close()

@@ -1,4 +1,4 @@
-"""Events of features as events of the current span."""
+"""The current span, for code that holds no ``Tracing``: its ids for log lines, and events of features within it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
 from quadra_matrix.telemetry.redact import redact
+
+
+def current_ids() -> dict[str, str]:
+    """Return ``trace_id`` and ``span_id`` of the current span, recorded or not; empty outside a trace."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": trace.format_trace_id(context.trace_id), "span_id": trace.format_span_id(context.span_id)}
 
 
 def note(name: str, facts: Callable[[], Mapping[str, Any]]) -> None:
