@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, stream_with_context
 from opentelemetry import trace
+from opentelemetry.propagate import inject
 from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 from quadra_matrix.errors import InvalidValue
@@ -143,7 +144,7 @@ def test_an_exception_that_leaves_the_application_is_recorded_once(traced: Trace
     with pytest.raises(RuntimeError):
         traced.get("/broken")
 
-    assert traced.span.error == "RuntimeError: token=***"
+    assert (traced.span.name, traced.span.error) == ("GET /broken", "RuntimeError: token=***")
     assert [event.name for event in traced.span.events] == ["exception"]
 
 
@@ -175,6 +176,33 @@ def test_a_streamed_answer_stays_in_the_trace(traced: Traced, caller: str) -> No
         assert request.end >= chunk.end
     else:
         assert traced.spans == []
+
+
+def test_an_answer_that_a_hook_makes_a_stream_stays_in_the_trace(traced: Traced) -> None:
+    @traced.app.after_request
+    def stream(response: Response) -> Response:
+        def chunks() -> Iterator[str]:
+            traced.seen.append(traced.tracing.current_trace_id())
+            yield "chunk"
+
+        return Response(chunks())
+
+    answer = traced.get("/gone", traceparent=UNSAMPLED)
+
+    assert (answer.data, traced.seen) == (b"chunk", [TRACE])
+
+
+def test_outgoing_calls_of_an_unsampled_request_tell_the_callers_choice(traced: Traced) -> None:
+    sent: dict[str, str] = {}
+
+    @traced.app.get("/calls")
+    def calls() -> str:
+        inject(sent)
+        return "done"
+
+    traced.get("/calls", traceparent=UNSAMPLED, tracestate="v=1", baggage="tenant=blue")
+
+    assert sent == {"traceparent": UNSAMPLED, "tracestate": "v=1", "baggage": "tenant=blue"}
 
 
 def test_nothing_stays_current_after_a_request(traced: Traced) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quadra_matrix.telemetry.propagation import HEADERS, Remote, baggage_of, environ_header, remote_of
+from quadra_matrix.telemetry.propagation import NAMES, WSGI_NAMES, Remote, baggage_of, remote_of
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACE_ID, SPAN_ID = int(TRACE, 16), int(SPAN, 16)
@@ -85,12 +85,12 @@ def test_baggage_is_read_and_bounded() -> None:
 
 
 def test_wsgi_headers_are_found_by_their_names() -> None:
-    header = environ_header({"HTTP_X_B3_TRACEID": "a", "HTTP_B3": 7})
+    environ = {"HTTP_X_B3_TRACEID": TRACE, "HTTP_X_B3_SPANID": SPAN, "HTTP_X_B3_FLAGS": "1"}
 
-    assert (header("x-b3-traceid"), header("b3"), header("baggage")) == ("a", None, None)
+    assert remote_of(environ.get, WSGI_NAMES) == Remote(TRACE_ID, SPAN_ID, True)
 
 
-@given(st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=80) | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-.*")))
+@given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=80) | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-.*")))
 def test_no_header_raises(headers: dict[str, str]) -> None:
     remote = remote_of(headers.get)
     baggage_of(headers.get("baggage"))

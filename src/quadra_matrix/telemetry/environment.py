@@ -51,6 +51,8 @@ class TracingOptions:
     service_name: str = "quadra-matrix"
     service_version: str = __version__
     environment: str | None = None
+    resource: Mapping[str, str] = field(default_factory=dict)
+    """What else describes this process, such as ``host.name``."""
     sample_ratio: float = 1.0
     """Part of the traces begun here that is recorded, 0 to 1. A caller's choice is followed."""
     follows_caller: bool = True
@@ -91,15 +93,17 @@ def tracing_options(
     exporter = _exporter(given, exporter_type)
     protocol, address = _destination(given, exporter)
     ratio, follows_caller = _sampling(given)
+    described = _resource(given)
     queue_limit = int(_number(given, "OTEL_BSP_MAX_QUEUE_SIZE", 2048))
     return TracingOptions(
         exporter=exporter,
         protocol=protocol,
         endpoint=endpoint or address,
         headers=_headers(given.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", given.get("OTEL_EXPORTER_OTLP_HEADERS", ""))),
-        service_name=service_name or given.get("OTEL_SERVICE_NAME") or given.get("SERVICE_NAME", "quadra-matrix"),
-        service_version=given.get("SERVICE_VERSION", __version__),
-        environment=given.get("ENVIRONMENT"),
+        service_name=service_name or given.get("OTEL_SERVICE_NAME") or described["service.name"],
+        service_version=described["service.version"],
+        environment=described.get("deployment.environment.name"),
+        resource=described,
         sample_ratio=ratio if sample_ratio is None else sample_ratio,
         follows_caller=follows_caller,
         queue_limit=queue_limit,
@@ -173,6 +177,15 @@ def _sampling(given: Mapping[str, str]) -> tuple[float, bool]:
     return ratios[kind], follows_caller
 
 
+def _resource(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``OTEL_RESOURCE_ATTRIBUTES`` says of this process, and where it is silent, what ours do."""
+    ours = {"service.name": given.get("SERVICE_NAME", "quadra-matrix")}
+    ours["service.version"] = given.get("SERVICE_VERSION", __version__)
+    if "ENVIRONMENT" in given:
+        ours["deployment.environment.name"] = given["ENVIRONMENT"]
+    return {**ours, **_pairs(given.get("OTEL_RESOURCE_ATTRIBUTES", ""))}
+
+
 def _number(given: Mapping[str, str], name: str, default: float) -> float:
     try:
         number = float(given.get(name, default))
@@ -183,6 +196,10 @@ def _number(given: Mapping[str, str], name: str, default: float) -> float:
 
 
 def _headers(text: str) -> dict[str, str]:
-    """Return the headers of ``key=value,key=value``; values are percent-encoded."""
+    return {key.lower(): value for key, value in _pairs(text).items()}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Return the pairs of ``key=value,key=value``; values are percent-encoded."""
     pairs = (part.partition("=") for part in text.split(","))
-    return {key.strip().lower(): unquote(value.strip()) for key, is_pair, value in pairs if is_pair and key.strip()}
+    return {key.strip(): unquote(value.strip()) for key, is_pair, value in pairs if is_pair and key.strip()}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, got_request_exception, has_request_context, request
-from flask.globals import request_ctx
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import InvalidValue, MissingExtra, require
@@ -87,7 +86,7 @@ def setup_distributed_tracing(
     )
     try:
         from quadra_matrix.telemetry.otel import Tracing, log_spans
-        from quadra_matrix.telemetry.otel.server import ERROR, ROUTE, TracedServer
+        from quadra_matrix.telemetry.otel.server import ERROR, INCOMPLETE, ROUTE, TracedServer
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "opentelemetry", "tracing") from missing
     require(
@@ -95,20 +94,32 @@ def setup_distributed_tracing(
     )
     tracing = Tracing(options, deliver=deliver or log_spans, report=report)
 
-    def note_route() -> None:
-        asked = request_ctx.request  # the proxy would be asked three times
-        if asked.url_rule is not None:
-            asked.environ[ROUTE] = asked.url_rule.rule
+    def note_completeness(response: Response) -> Response:
+        if type(response.response) is not list:  # what Werkzeug makes of every answer that is not streamed
+            request.environ[INCOMPLETE] = True
+        return response
 
     def note_error(app: Flask, exception: Exception) -> None:
-        if ERROR in request.environ:
-            request.environ[ERROR] = exception
+        environ = request.environ
+        environ[ROUTE] = _route_of(environ)
+        if ERROR in environ:
+            environ[ERROR] = exception
 
-    app.before_request_funcs.setdefault(None, []).insert(0, note_route)  # first: another one may end the request
+    app.after_request_funcs.setdefault(None, []).insert(
+        0, note_completeness
+    )  # runs last: others may replace the answer
     got_request_exception.connect(note_error, app, weak=False)
-    app.wsgi_app = TracedServer(app.wsgi_app, tracing, untraced=tuple(untraced), counts=counts)  # type: ignore[method-assign]
+    app.wsgi_app = TracedServer(  # type: ignore[method-assign]
+        app.wsgi_app, tracing, route_of=_route_of, untraced=tuple(untraced), counts=counts
+    )
     app.extensions["tracing"] = tracing
     return tracing
+
+
+def _route_of(environ: Mapping[str, Any]) -> str | None:
+    """Return the pattern that the request matched, from the request that Werkzeug leaves in its environment."""
+    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    return None if rule is None else rule.rule
 
 
 def trace_routes(store: TraceStore, *, authorize: Callable[[], bool], prefix: str = "/api/traces") -> Blueprint:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 LONGEST_BAGGAGE = 8192
@@ -14,19 +14,36 @@ MOST_ENTRIES = 64
 LONGEST_STATE = 512
 """Characters of ``tracestate`` that are carried."""
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+_TRACEPARENT = re.compile(
+    r"\s*((?!ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])(-.*)?\s*", re.ASCII
+)
+"""Version, trace, span, the digit of ``sampled``, and what a later version adds."""
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 
-HEADERS = ("traceparent", "tracestate", "baggage", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags")
-"""The headers that carry a trace."""
-_KEYS = {name: "HTTP_" + name.upper().replace("-", "_") for name in HEADERS}
-
 Header = Callable[[str], str | None]
-"""Returns the value of a header by its lower-case name, or None."""
+"""Returns the value of a header by its name, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Names(NamedTuple):
+    """What the headers that carry a trace are called."""
+
+    traceparent: str = "traceparent"
+    tracestate: str = "tracestate"
+    baggage: str = "baggage"
+    b3: str = "b3"
+    b3_trace: str = "x-b3-traceid"
+    b3_span: str = "x-b3-spanid"
+    b3_sampled: str = "x-b3-sampled"
+    b3_flags: str = "x-b3-flags"
+
+
+NAMES = Names()
+"""As in HTTP, in lower case."""
+WSGI_NAMES = Names(*("HTTP_" + name.upper().replace("-", "_") for name in NAMES))
+"""As in the environment of a WSGI request."""
+
+
+class Remote(NamedTuple):
     """The span of another process that made this request."""
 
     trace_id: int
@@ -37,29 +54,20 @@ class Remote:
     """``tracestate`` as it came."""
 
 
-def remote_of(header: Header) -> Remote | None:
+def remote_of(header: Header, names: Names = NAMES) -> Remote | None:
     """Return who called, by ``traceparent`` or else by B3; None for a request that continues no trace."""
-    traceparent = header("traceparent")
-    if traceparent is not None:
-        return _w3c(traceparent, header("tracestate"))
-    single = header("b3")
-    if single is not None:
-        return _b3(*(*single.split("-"), "", "", "")[:3])
-    trace_id = header("x-b3-traceid")
-    if trace_id is None:
+    traceparent = header(names.traceparent)
+    if traceparent is None:
+        return _remote_by_b3(header, names)
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None:
         return None
-    sampled = "d" if header("x-b3-flags") == "1" else header("x-b3-sampled")
-    return _b3(trace_id, header("x-b3-spanid") or "", sampled or "")
-
-
-def environ_header(environ: Mapping[str, object]) -> Header:
-    """Return the reader of those headers of a WSGI request that carry a trace."""
-
-    def header(name: str) -> str | None:
-        value = environ.get(_KEYS[name])
-        return value if isinstance(value, str) else None
-
-    return header
+    version, trace, span, sampled, rest = found.groups()
+    if rest and version == "00":
+        return None
+    state = header(names.tracestate)
+    kept = state if state and len(state) <= LONGEST_STATE else ""
+    return Remote(int(trace, 16), int(span, 16), sampled in "13579bdf", kept)
 
 
 def baggage_of(text: str | None) -> dict[str, str]:
@@ -74,15 +82,15 @@ def baggage_of(text: str | None) -> dict[str, str]:
     return {key.strip(): unquote_plus(value.strip()) for key, is_pair, value in entries if is_pair and key.strip()}
 
 
-def _w3c(traceparent: str, state: str | None) -> Remote | None:
-    found = _TRACEPARENT.fullmatch(traceparent.strip())
-    if found is None:
+def _remote_by_b3(header: Header, names: Names) -> Remote | None:
+    single = header(names.b3)
+    if single is not None:
+        return _b3(*(*single.split("-"), "", "", "")[:3])
+    trace_id = header(names.b3_trace)
+    if trace_id is None:
         return None
-    version, trace, span, flags, rest = found.groups()
-    if version == "ff" or (version == "00" and rest):
-        return None
-    kept = state if state is not None and len(state) <= LONGEST_STATE else ""
-    return _remote(trace, span, bool(int(flags, 16) & 1), kept)
+    sampled = "d" if header(names.b3_flags) == "1" else header(names.b3_sampled)
+    return _b3(trace_id, header(names.b3_span) or "", sampled or "")
 
 
 def _b3(trace: str, span: str, sampled: str) -> Remote | None:
@@ -90,9 +98,5 @@ def _b3(trace: str, span: str, sampled: str) -> Remote | None:
     if len(trace) not in (16, 32) or len(span) != 16 or not _HEX.fullmatch(trace) or not _HEX.fullmatch(span):
         return None
     decision = {"1": True, "d": True, "true": True, "0": False, "false": False}.get(sampled)
-    return _remote(trace, span, decision)
-
-
-def _remote(trace: str, span: str, is_sampled: bool | None, state: str = "") -> Remote | None:
     trace_id, span_id = int(trace, 16), int(span, 16)
-    return Remote(trace_id, span_id, is_sampled, state) if trace_id and span_id else None
+    return Remote(trace_id, span_id, decision) if trace_id and span_id else None

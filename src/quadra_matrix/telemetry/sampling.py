@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quadra_matrix.errors import require
 from quadra_matrix.telemetry.propagation import Remote
@@ -25,13 +25,12 @@ class Sampling:
     follows_caller: bool = True
     bits: Bits = random.getrandbits
 
+    bound: int = field(init=False)
+    """The first lower half of a trace id that is not recorded."""
+
     def __post_init__(self) -> None:
         require(0 <= self.ratio <= 1, "ratio", self.ratio, "from 0 to 1")
-
-    @property
-    def bound(self) -> int:
-        """Return the first lower half of a trace id that is not recorded."""
-        return round(self.ratio * HALF)
+        object.__setattr__(self, "bound", round(self.ratio * HALF))
 
     def records(self, remote: Remote) -> bool:
         """Tell whether a trace that began elsewhere is recorded here."""

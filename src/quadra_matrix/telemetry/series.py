@@ -45,9 +45,8 @@ class Metrics:
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count one answered request. ``route`` is the matched pattern, or None."""
-        found = self._answers.get((method, route, status)) or self._answer(method, route, status)
-        found[0].add()
-        found[1].observe(seconds)
+        count, durations = self._answers.get((method, route, status)) or self._answer(method, route, status)
+        durations.observe(seconds, count)
 
     def _answer(self, method: str, route: str | None, status: int) -> tuple[Count, Durations]:
         """Return the series that such a request is counted in; made-up methods are not remembered."""

@@ -215,8 +215,8 @@ class Durations(Row):
         super().__init__(series, keys)
         self._bounds = bounds
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration."""
+    def observe(self, seconds: float, also: Count | None = None) -> None:
+        """Count one duration, and one in ``also``."""
         bucket = 1 + bisect.bisect_left(self._bounds, seconds)
         series = self._series
         with series.lock:
@@ -224,3 +224,5 @@ class Durations(Row):
                 numbers, places = self.numbers, self.places
                 numbers[places[0]] += seconds
                 numbers[places[bucket]] += 1.0
+                if also is not None:
+                    also.numbers[also.places[0]] += 1.0

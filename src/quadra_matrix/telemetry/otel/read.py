@@ -1,37 +1,35 @@
-"""Spans of the OpenTelemetry SDK as plain values."""
+"""Recorded spans as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
+from opentelemetry.trace import format_span_id, format_trace_id
 from opentelemetry.util.types import AnyValue
 
+from quadra_matrix.telemetry.otel.span import RecordedSpan
 from quadra_matrix.telemetry.span import Span, SpanEvent, Value
 
 
-def plain(span: ReadableSpan) -> Span:
-    """Return a finished span as a value."""
-    context = span.context
-    start = span.start_time or 0
+def plain(span: RecordedSpan, service: str) -> Span:
+    """Return a finished span of ``service`` as a value."""
     return Span(
-        trace_id=format_trace_id(context.trace_id),
-        span_id=format_span_id(context.span_id),
-        parent_id=format_span_id(span.parent.span_id) if span.parent else None,
+        trace_id=format_trace_id(span.trace_id),
+        span_id=format_span_id(span.span_id),
+        parent_id=format_span_id(span.parent_id) if span.parent_id else None,
         name=span.name,
         kind=span.kind.name.lower(),
-        start=start,
-        end=span.end_time or start,
-        service=str(span.resource.attributes.get("service.name", "")),
-        error=(span.status.description or "") if span.status.status_code is StatusCode.ERROR else None,
+        start=span.start_time,
+        end=span.end_time,
+        service=service,
+        error=span.description if span.is_error else None,
         attributes=_values(span.attributes),
-        events=tuple(SpanEvent(event.name, event.timestamp, _values(event.attributes)) for event in span.events),
+        events=tuple(SpanEvent(event.name, event.at, _values(event.attributes)) for event in span.events),
     )
 
 
-def _values(attributes: Mapping[str, AnyValue] | None) -> dict[str, Value]:
-    return {key: _value(value) for key, value in (attributes or {}).items()}
+def _values(attributes: Mapping[str, AnyValue]) -> dict[str, Value]:
+    return {key: _value(value) for key, value in attributes.items()}
 
 
 def _value(value: AnyValue) -> Value:

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.util.types import AnyValue
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.telemetry.counts import CountsRequests
-from quadra_matrix.telemetry.otel.tracing import Tracing, record
-from quadra_matrix.telemetry.propagation import environ_header
+from quadra_matrix.telemetry.otel.span import RecordedSpan
+from quadra_matrix.telemetry.otel.tracing import Tracing
+from quadra_matrix.telemetry.propagation import WSGI_NAMES
 from quadra_matrix.telemetry.redact import redact_query
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Any], Iterable[bytes]]
+RouteOf = Callable[[Environ], str | None]
+"""Returns the pattern of the route that the web framework chose for a request; asked when the answer begins."""
 
 ROUTE = "quadra_matrix.route"
-"""Where the web framework leaves the pattern of the matched route in the WSGI environment."""
+"""Where the framework leaves that pattern if an exception ends the request before an answer begins."""
 ERROR = "quadra_matrix.error"
-"""Where it leaves an exception that it turned into an answer; the place is there only if somebody will read it."""
+"""Where the framework leaves an exception that it answered; the place is there only if somebody will read it."""
+
+INCOMPLETE = "quadra_matrix.incomplete"
+"""What it leaves there if chunks of the answer are made while the server sends it."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 LONGEST = 1024
 """Characters of a path, a query or a user agent that are kept."""
+_NOWHERE = Context()
 
 
 class TracedServer:
@@ -38,69 +43,74 @@ class TracedServer:
         wsgi: Wsgi,
         tracing: Tracing,
         *,
+        route_of: RouteOf,
         untraced: tuple[str, ...] = (),
         counts: CountsRequests | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._wsgi, self._tracing, self._untraced = wsgi, tracing, untraced
-        self._counts, self._clock = counts, clock
+        self._wsgi, self._begin, self._untraced = wsgi, tracing.tracer.begin, untraced
+        self._route_of, self._counts, self._monotonic = route_of, counts, clock.monotonic
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer a request within its trace."""
-        began = self._clock.monotonic()
-        if self._untraced and environ.get("PATH_INFO", "").startswith(self._untraced):
-            context, is_recorded = Context(), False
-        else:
-            context, is_recorded = self._tracing.incoming(environ_header(environ))
-        span = None
-        if is_recorded:
-            environ[ERROR] = None
-            span = self._tracing.tracer.start_span(environ["REQUEST_METHOD"], context, SpanKind.SERVER)
-            context = trace.set_span_in_context(span, context)
-        exchange = _Exchange(self, environ, start_response, context, span, began)
-        return exchange.answer(self._wsgi)
+        """Answer a request within its trace. Where nothing is recorded, the answer itself is returned.
 
-    def count(self, environ: Environ, status: int, began: float) -> None:
-        """Count an answered request."""
-        if self._counts is not None:
-            seconds = self._clock.monotonic() - began
-            self._counts.request(environ["REQUEST_METHOD"], environ.get(ROUTE), status, seconds)
+        One function with its variables: each object and each call costs a request half a microsecond.
+        """
+        began, route_of = self._monotonic(), self._route_of
+        status, route = "", None
+        context, span = _NOWHERE, None
+        if not self._untraced or not environ.get("PATH_INFO", "").startswith(self._untraced):
+            begun, context = self._begin(environ.get, environ["REQUEST_METHOD"], SpanKind.SERVER, WSGI_NAMES)
+            if type(begun) is RecordedSpan:  # an abstract class is slow to ask about instances
+                span, environ[ERROR] = begun, None
 
+        def begin_answer(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status, route
+            status, route = line[:3], route_of(environ)
+            return start_response(line, headers, exc_info) if exc_info else start_response(line, headers)
 
-class _Exchange:
-    """One request and the chunks of its answer, each made within its trace: a view may stream them after it returned.
-
-    One object does everything, since each further one costs every request a microsecond.
-    """
-
-    __slots__ = ("_began", "_close", "_context", "_environ", "_next", "_server", "_span", "_start_response", "_status")
-
-    def __init__(
-        self,
-        server: TracedServer,
-        environ: Environ,
-        start_response: Any,
-        context: Context,
-        span: Span | None,
-        began: float,
-    ) -> None:
-        self._server, self._environ, self._start_response = server, environ, start_response
-        self._context, self._span, self._began = context, span, began
-        self._status = 0
-
-    def answer(self, wsgi: Wsgi) -> Iterable[bytes]:
-        """Return the answer; the span ends when the server has read it or closes it."""
-        token = attach(self._context)
+        token = attach(context)
         try:
-            body = wsgi(self._environ, self._begin)
+            body = self._wsgi(environ, begin_answer)
         except BaseException as error:
-            self._end(error)
+            self._end(environ, span, status, route, began, error)
             raise
         finally:
             detach(token)
+        if span is not None or not status or INCOMPLETE in environ:
+            return Chunks(body, context, lambda error: self._end(environ, span, status, route, began, error))
+        if self._counts is not None:
+            self._counts.request(environ["REQUEST_METHOD"], route, _code(status), self._monotonic() - began)
+        return body
+
+    def _end(
+        self,
+        environ: Environ,
+        span: RecordedSpan | None,
+        status: str,
+        route: str | None,
+        began: float,
+        error: BaseException | None,
+    ) -> None:
+        """Count a request and end its span."""
+        code, pattern = _code(status), route or environ.get(ROUTE)
+        if self._counts is not None:
+            self._counts.request(environ["REQUEST_METHOD"], pattern, code, self._monotonic() - began)
+        if span is not None:
+            finish(span, environ, pattern, code, environ.pop(ERROR, None) or error)
+
+
+class Chunks:
+    """The chunks of an answer, each made within its trace: a view may stream them after it returned."""
+
+    __slots__ = ("_close", "_context", "_end", "_next")
+
+    def __init__(self, body: Iterable[bytes], context: Context, end: Callable[[BaseException | None], None]) -> None:
+        """``end`` is called once: after the last chunk, or when the server closes the answer."""
         self._next = iter(body).__next__
         self._close: Callable[[], object] | None = getattr(body, "close", None)
-        return self
+        self._context = context
+        self._end: Callable[[BaseException | None], None] | None = end
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -109,11 +119,8 @@ class _Exchange:
         token = attach(self._context)
         try:
             return self._next()
-        except StopIteration:
-            self._end()
-            raise
         except BaseException as error:
-            self._end(error)
+            self._finish(None if isinstance(error, StopIteration) else error)
             raise
         finally:
             detach(token)
@@ -126,50 +133,38 @@ class _Exchange:
                 self._close()
         finally:
             detach(token)
-            self._end()
+            self._finish(None)
 
-    def _begin(
-        self,
-        status: str,
-        headers: list[tuple[str, str]],
-        exc_info: tuple[type[BaseException], BaseException, TracebackType] | None = None,
-    ) -> Any:
-        code = status[:3]
-        self._status = int(code) if code.isascii() and code.isdigit() else 0
-        return self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
-
-    def _end(self, error: BaseException | None = None) -> None:
-        """Count the request and end its span, once."""
-        if self._began < 0:
-            return
-        self._server.count(self._environ, self._status or 500, self._began)
-        self._began = -1.0
-        if self._span is not None:
-            _finish(self._span, self._environ, self._status, self._environ.pop(ERROR, None) or error)
+    def _finish(self, error: BaseException | None) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end(error)
 
 
-def _finish(span: Span, environ: Environ, status: int, error: BaseException | None) -> None:
+def _code(status: str) -> int:
+    return int(status) if status.isdecimal() else 500
+
+
+def finish(span: RecordedSpan, environ: Environ, route: str | None, status: int, error: BaseException | None) -> None:
     """Describe and end the span of a request."""
-    name, attributes = described(environ)
-    if status:
-        attributes["http.response.status_code"] = status
+    name, attributes = described(environ, route)
+    attributes["http.response.status_code"] = status
     if error is not None:
-        record(span, error)
+        span.fail(error)
     elif status >= 500:
         attributes["error.type"] = str(status)
-        span.set_status(Status(StatusCode.ERROR))
-    span.update_name(name)
-    span.set_attributes(attributes)
+        span.set_status(StatusCode.ERROR)
+    span.name = name
+    span.attributes.update(attributes)  # few, and ours: nothing to check
     span.end()
 
 
-def described(environ: Environ) -> tuple[str, dict[str, AttributeValue]]:
+def described(environ: Environ, route: str | None) -> tuple[str, dict[str, AnyValue]]:
     """Return the name and the attributes of a request's span, by OpenTelemetry's stable HTTP conventions."""
     get = environ.get
     method: str = environ["REQUEST_METHOD"]
-    route: str | None = get(ROUTE)
     known = method in METHODS
-    attributes: dict[str, AttributeValue] = {
+    attributes: dict[str, AnyValue] = {
         "http.request.method": method if known else "_OTHER",
         "url.scheme": get("wsgi.url_scheme", "http"),
         "url.path": _shown(get("SCRIPT_NAME", "") + get("PATH_INFO", "")),
