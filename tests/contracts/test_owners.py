@@ -46,7 +46,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "rich": ("*/cli.py", "*/display.py"),
     "websockets": ("service/jobs/follow.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
-    "yaml": ("delivery/planfile.py",),
+    "yaml": ("delivery/planfile.py", "testing/kubernetes/bodies.py"),
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""
 

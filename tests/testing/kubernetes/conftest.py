@@ -40,7 +40,7 @@ class Client:
     def call(self, method: str, path: str, body: object = None, type_: str = "application/json") -> Reply:
         connection = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=10)
         try:
-            content = None if body is None else json.dumps(body)
+            content = body if body is None or isinstance(body, str) else json.dumps(body)
             connection.request(method, path, content, {"Content-Type": type_, **self.headers})
             answer = connection.getresponse()
             text = answer.read()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from quadra_matrix.testing.kubernetes.cluster import Cluster
 from quadra_matrix.testing.kubernetes.defaults import fill
@@ -40,14 +38,7 @@ class Admission:
     cluster: Cluster
     schemas: Schemas
 
-    def read(self, request: Request) -> Any:
-        """Return the JSON of a request's body. Raises a 400."""
-        try:
-            return json.loads(request.body)
-        except ValueError as broken:
-            raise bad_request(f"the object provided is unrecognized: {broken}") from broken
-
-    def new(self, request: Request, target: Target, body: Any) -> Admitted:
+    def new(self, request: Request, target: Target, body: Json) -> Admitted:
         """Return a new object, ready to be stored. Raises what a server says to one that it does not take."""
         admitted = self._decoded(request, target, body)
         thing = admitted.thing
@@ -57,16 +48,19 @@ class Admission:
         for name in (*KEPT, "managedFields"):
             thing["metadata"].pop(name, None)
         if target.kind.has("status"):
-            thing["status"] = dict(FIRST_STATUS.get(target.kind.name, {}))
+            thing.pop("status", None)
+            if not target.kind.is_custom:
+                thing["status"] = dict(FIRST_STATUS.get(target.kind.name, {}))
         if not thing["metadata"].get("name") and not thing["metadata"].get("generateName"):
             raise invalid(target.kind.name, target.kind.group, "", [])
         fill(thing, target.kind)
+        self.cluster.give_address(target.kind, thing)
         born = self.cluster.born(thing)
         self._check(born, target.kind, None)
         check_quota(self.cluster.storage, target.kind, target.namespace)
         return Admitted(born, admitted.warnings)
 
-    def changed(self, request: Request, target: Target, body: Any, before: Json) -> Admitted:
+    def changed(self, request: Request, target: Target, body: Json, before: Json) -> Admitted:
         """Return an object that takes the place of ``before``."""
         admitted = self._decoded(request, target, body)
         thing = admitted.thing
@@ -80,6 +74,7 @@ class Admission:
             thing.pop("status", None)
             thing |= {"status": before["status"]} if "status" in before else {}
         fill(thing, target.kind)
+        self.cluster.give_address(target.kind, thing, before)
         self._check(thing, target.kind, before)
         return Admitted(thing, admitted.warnings)
 
@@ -90,11 +85,9 @@ class Admission:
             metadata["resourceVersion"] = thing["metadata"]["resourceVersion"]
         return metadata
 
-    def _decoded(self, request: Request, target: Target, body: Any) -> Admitted:
+    def _decoded(self, request: Request, target: Target, body: Json) -> Admitted:
         """Return the object of a body without what its schema does not know."""
         kind = target.kind
-        if not isinstance(body, dict):
-            raise bad_request("the object provided is unrecognized: it is no JSON object")
         given = (body.get("apiVersion", kind.api_version), body.get("kind", kind.name))
         if given != (kind.api_version, kind.name):
             message = f"{given[1]} in version {given[0]!r} cannot be handled as a {kind.name}"

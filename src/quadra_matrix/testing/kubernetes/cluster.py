@@ -11,7 +11,7 @@ from typing import Protocol
 from quadra_matrix.clock import Clock
 from quadra_matrix.testing.kubernetes.history import History
 from quadra_matrix.testing.kubernetes.images import Image
-from quadra_matrix.testing.kubernetes.kinds import NAMESPACE, POD, Kind
+from quadra_matrix.testing.kubernetes.kinds import NAMESPACE, POD, SERVICE, Kind
 from quadra_matrix.testing.kubernetes.objects import Json, clone, moment, name_of, namespace_of
 from quadra_matrix.testing.kubernetes.storage import Key, Storage
 
@@ -54,6 +54,7 @@ class Cluster:
         self._settled = 0
         self._due = NEVER
         self._made = 0
+        self._addresses = 0
 
     def catch_up(self) -> None:
         """Let everything happen that is due by now."""
@@ -99,6 +100,15 @@ class Cluster:
         if "spec" in made and made["kind"] not in {"Service", "Namespace"}:
             metadata["generation"] = 1
         return made
+
+    def give_address(self, kind: Kind, thing: Json, before: Json | None = None) -> None:
+        """Give a Service the address that it keeps for its life, unless it wants none."""
+        spec = thing.get("spec") or {}
+        if kind is SERVICE and not spec.get("clusterIP") and spec.get("type") != "ExternalName":
+            self._addresses += before is None
+            fresh = f"10.96.{self._addresses // 250}.{self._addresses % 250 + 1}"
+            spec["clusterIP"] = fresh if before is None else before["spec"].get("clusterIP", fresh)
+            spec["clusterIPs"] = [spec["clusterIP"]]
 
     def update(self, kind: Kind, thing: Json) -> Json:
         """Store a changed object; its generation grows when what it asks for has changed."""

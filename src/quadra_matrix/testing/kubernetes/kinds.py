@@ -34,6 +34,11 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def is_custom(self) -> bool:
+        """Tell whether it is a custom resource: such a kind has no strategic merge patch."""
+        return self.group == GATEWAY or ("." in self.group and not self.group.endswith(".k8s.io"))
+
+    @property
     def singular(self) -> str:
         """Return the name in lower case."""
         return self.name.lower()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from quadra_matrix.testing.kubernetes.kinds import Catalogue, Kind
-from quadra_matrix.testing.kubernetes.problems import no_such_path, not_allowed
+from quadra_matrix.testing.kubernetes.problems import bad_request, no_such_path, not_allowed
 from quadra_matrix.testing.kubernetes.storage import Key
 
 
@@ -34,6 +34,14 @@ class Request:
     def asks(self, name: str) -> bool:
         """Tell whether a parameter of the query is set to true."""
         return self.query.get(name, "").lower() in {"true", "1"}
+
+    @property
+    def is_dry(self) -> bool:
+        """Tell whether nothing may be written. Raises a 400 for a way of running dry that there is not."""
+        given = self.query.get("dryRun", "")
+        if given not in {"", "All"}:
+            raise bad_request(f'Invalid value: "{given}": dryRun: supported values: "All"')
+        return given == "All"
 
     @property
     def media_type(self) -> str:

@@ -52,9 +52,19 @@ class Schema:
         return self.definition.get("x-kubernetes-patch-merge-key")
 
     @property
-    def is_known(self) -> bool:
-        """Tell whether the schema says anything about this place."""
-        return bool(self.definition)
+    def is_atomic(self) -> bool:
+        """Tell whether an object changes hands as a whole."""
+        return self.definition.get("x-kubernetes-map-type") == "atomic"
+
+    @property
+    def map_keys(self) -> tuple[str, ...]:
+        """Return the members by which server-side apply tells the items of this list apart; none when it does not."""
+        return tuple(self.definition.get("x-kubernetes-list-map-keys", ()))
+
+    @property
+    def is_set(self) -> bool:
+        """Tell whether every item of this list has owners of its own."""
+        return self.definition.get("x-kubernetes-list-type") == "set"
 
     def _at(self, found: Mapping[str, Any]) -> Schema:
         return Schema(resolved(found, self.definitions), self.definitions)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
+from quadra_matrix.testing.kubernetes import openapi
 from quadra_matrix.testing.kubernetes.answers import Answer, Stream
 from quadra_matrix.testing.kubernetes.api import Api
 from quadra_matrix.testing.kubernetes.cluster import Cluster
@@ -22,6 +23,8 @@ from quadra_matrix.testing.kubernetes.objects import Json
 from quadra_matrix.testing.kubernetes.problems import Refused, no_such_path
 from quadra_matrix.testing.kubernetes.requests import Request, target_of
 from quadra_matrix.testing.kubernetes.schemas import schemas
+from quadra_matrix.testing.kubernetes.swagger import TYPE as SWAGGER
+from quadra_matrix.testing.kubernetes.swagger import swagger
 
 VERSION = "1.32"
 NAMESPACES = ("default", "kube-system")
@@ -54,7 +57,8 @@ class FakeKubernetes:
         self._catalogue = Catalogue().without(without)
         self._version = version
         self._closing = threading.Event()
-        self._api = Api(self._cluster, schemas(version), self._closing.is_set)
+        self._schemas = schemas(version)
+        self._api = Api(self._cluster, self._schemas, self._closing.is_set)
         self._listener = Listener(self._respond)
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), daemon=True)
         for name in NAMESPACES:
@@ -139,7 +143,12 @@ class FakeKubernetes:
         first = request.path.strip("/").split("/")[0]
         if first in HEALTH:
             return Answer(200, b"ok", "text/plain")
-        document = discovered(request.path, self._catalogue, self._version)
+        if request.path == "/openapi/v2":
+            return Answer(200, swagger(self._catalogue, self._schemas), SWAGGER)
+        if request.path.startswith("/openapi/v3"):
+            document = openapi.document(request.path, self._catalogue, self._schemas)
+        else:
+            document = discovered(request.path, self._catalogue, self._version)
         if document is not None:
             return Answer.json(document)
         if first not in {"api", "apis"} or request.path.strip("/").count("/") < 2:

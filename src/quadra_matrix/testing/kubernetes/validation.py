@@ -76,6 +76,8 @@ def _object(path: str, thing: Json, schema: Schema, findings: Findings) -> Json:
         return thing
     kept = {}
     for key, value in thing.items():
+        if value is None:  # in JSON from Go, that is a field without a value
+            continue
         if known is not None and key not in known and "additionalProperties" not in definition:
             if not definition.get("x-kubernetes-preserve-unknown-fields"):
                 findings.unknown.append(prefix + key)
