@@ -4,7 +4,14 @@ Each name is the feature's own; this module adds nothing. It needs Flask and pyd
 says which.
 """
 
-from quadra_matrix.access.flask import access_of, requires, setup_access
+from quadra_matrix.access.flask import (
+    access_of,
+    requires,
+    setup_access,
+    setup_cors,
+    setup_rate_limits,
+    setup_sign_in,
+)
 from quadra_matrix.api.flask import documented, setup_api_documentation, setup_problem_errors, validated
 from quadra_matrix.breaker import CircuitBreaker, circuit_breaker
 from quadra_matrix.breaker.flask import setup_circuit_breakers
@@ -23,9 +30,12 @@ __all__ = [
     "setup_access",
     "setup_api_documentation",
     "setup_circuit_breakers",
+    "setup_cors",
     "setup_distributed_tracing",
     "setup_experiments",
     "setup_problem_errors",
+    "setup_rate_limits",
+    "setup_sign_in",
     "setup_tls",
     "validated",
 ]

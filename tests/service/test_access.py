@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.testing import FlaskClient
+from pydantic import TypeAdapter
 
-from quadra_matrix.access.identity import PUBLIC
+from quadra_matrix.access.identity import KNOWN, PUBLIC
 from quadra_matrix.cli import main
 from quadra_matrix.errors import InvalidSettings
+from quadra_matrix.service.access.documents import SessionView
 from quadra_matrix.service.access.operations import NEEDS, OPERATE
 from quadra_matrix.service.access.wiring import keyring_of, signing_secret
 from quadra_matrix.service.app import create_app
@@ -66,8 +68,8 @@ def operations(app: Flask) -> Iterator[tuple[str, str, str]]:
     """Yield method, path with its variables filled in, and endpoint of every operation."""
     for rule in app.url_map.iter_rules():
         values = {name: {"chart": "rates", "move": "start"}.get(name, "0" * 32) for name in rule.arguments}
-        if rule.endpoint.startswith("quadra_api"):
-            continue
+        if rule.endpoint.startswith("quadra_api") or rule.endpoint == "session.open_session":
+            continue  # a password of its own; a credential of its own
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             path = app.url_map.bind("localhost").build(rule.endpoint, values, method=method)
             yield method, path, rule.endpoint
@@ -78,8 +80,8 @@ def test_every_operation_has_a_place_in_the_table(app: Flask) -> None:
     blueprints = {endpoint.rpartition(".")[0] for endpoint in known}
 
     assert not {endpoint for endpoint in known if not {endpoint, endpoint.rpartition(".")[0]} & NEEDS.keys()}
-    assert {name for name in NEEDS if name not in known | blueprints} == {"quadra_api"}
-    assert set(NEEDS.values()) == SCOPES | {PUBLIC}
+    assert {name for name in NEEDS if name not in known | blueprints} == {"quadra_api", "session.open_session"}
+    assert set(NEEDS.values()) == SCOPES | {PUBLIC, KNOWN}
 
 
 def test_in_production_everything_but_health_asks_for_a_credential(app: Flask, client: FlaskClient) -> None:
@@ -102,7 +104,7 @@ def test_a_key_opens_the_operations_of_its_scopes_and_no_others(app: Flask, clie
             status = client.open(path, method=method, headers=headers).status_code
             assert status != 401
             if need != PUBLIC:
-                assert (status == 403) is (need != scope), (scope, endpoint)
+                assert (status == 403) is (need not in (scope, KNOWN)), (scope, endpoint)
 
 
 def test_a_revoked_key_is_refused_by_a_running_worker_at_once(settings: Settings, client: FlaskClient) -> None:
@@ -169,15 +171,22 @@ def test_scopes_and_origins_are_checked_at_the_start() -> None:
 def test_the_documents_say_what_each_operation_needs(client: FlaskClient) -> None:
     document = client.get("/api/openapi-3.1.json").json
 
-    assert document["paths"]["/api/train"]["post"]["security"] == [{"bearer": ["write"]}, {"key": ["write"]}]
+    assert document["paths"]["/api/train"]["post"]["security"] == [
+        {name: ["write"]} for name in ("bearer", "key", "session")
+    ]
     assert document["paths"]["/health"]["get"]["security"] == []
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "key"}
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "key", "session"}
     for methods in document["paths"].values():
         for operation in methods.values():
-            refusals = {"401", "403"} & set(operation["responses"])
-            assert refusals == ({"401", "403"} if operation["security"] else set())
+            if not operation["security"] and operation["operationId"] != "session_open_session":
+                assert not {"401", "403"} & set(operation["responses"]), operation["operationId"]
+            if operation["security"]:
+                assert {"401", "403", "503"} <= set(operation["responses"]), operation["operationId"]
+            assert "429" not in operation["responses"] or operation["operationId"] in {
+                "train_train", "session_open_session",
+            }  # fmt: skip
     twin = client.get("/api/openapi.json").json
-    assert twin["paths"]["/api/train"]["post"]["security"] == [{"bearer": []}, {"key": []}]
+    assert twin["paths"]["/api/train"]["post"]["security"] == [{"bearer": []}, {"key": []}, {"session": []}]
 
 
 def test_development_says_that_it_is_open(tmp_path: Path) -> None:
@@ -196,6 +205,51 @@ def test_development_signs_with_a_key_of_its_own_that_only_its_owner_reads(tmp_p
     assert len(secret) >= 64
     assert stat.S_IMODE((tmp_path / "secret-key").stat().st_mode) == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["secret-key"]
+
+
+def test_an_operator_signs_in_to_the_service(client: FlaskClient, key: Keys) -> None:
+    opened = client.post("/api/session", json={"credential": key(OPERATE)}, headers={"Sec-Fetch-Site": "same-origin"})
+    token = {"X-CSRF-Token": opened.json["csrf_token"]}
+
+    TypeAdapter(SessionView).validate_json(opened.data)
+    assert client.get("/admin/circuit-breakers").status_code == 200
+    change = {"path": "/admin/circuit-breakers/redis-limits", "json": {"action": "reset"}}
+    assert client.post(**change).status_code == 403
+    assert client.post(**change, headers=token).status_code == 200
+    assert client.delete("/api/session", headers=token).status_code == 204
+    assert client.get("/admin/circuit-breakers").status_code == 401
+
+
+def test_limits_of_the_service_are_told_and_documented_where_they_hold(settings: Settings, key: Keys) -> None:
+    limited = settings.model_copy(update={"rate_limits": ("2/hour by caller on /api/train", "9/hour by address")})
+    client, headers = create_app(limited).test_client(), bearer(key("read"))
+
+    answers = [client.get("/api/train", headers=headers) for _ in range(3)]
+    document = client.get("/api/openapi.json").json
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].json["type"] == "urn:quadra-matrix:problem:too-many-requests"
+    assert answers[2].json["trace_id"]
+    assert {client.get("/health/live").status_code for _ in range(12)} == {200}
+    assert "429" in document["paths"]["/api/train/{job}"]["get"]["responses"]
+    assert "429" not in document["paths"]["/health"]["get"]["responses"]
+
+
+def test_pages_of_allowed_origins_may_call(settings: Settings) -> None:
+    allowed = settings.model_copy(update={"allowed_origins": ("https://app.example",)})
+    client = create_app(allowed).test_client()
+
+    answer = client.get("/api/train", headers={"Origin": "https://app.example"})
+
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (401, "https://app.example")
+    assert "Origin" in client.get("/health/live").headers["Vary"]
+
+
+def test_a_limit_that_cannot_be_read_is_refused_at_the_start() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        load(rate_limits=("often",))
+
+    assert list(refused.value.problems) == ["QUADRA_RATE_LIMITS"]
 
 
 def quadra(*words: str) -> Result:

@@ -45,6 +45,7 @@ PATHS = {
     "/v2/models/{name}/versions/{version}",
     "/v2/models/{name}/versions/{version}/ready",
     "/v2/models/{name}/versions/{version}/infer",
+    "/api/session",
     "/admin/circuit-breakers",
     "/admin/circuit-breakers/{name}",
     "/api/traces",
@@ -135,7 +136,7 @@ def test_a_redis_that_is_away_is_asked_less_often_and_operators_see_why(tmp_path
         assert client.get("/health").get_json()["checks"]["redis"]["state"] == "failed"
     circuits = client.get("/admin/circuit-breakers").get_json()["circuit_breakers"]
 
-    assert [(circuit["name"], circuit["state"]) for circuit in circuits] == [("redis", "open")]
+    assert ("redis", "open") in [(circuit["name"], circuit["state"]) for circuit in circuits]
 
 
 @pytest.mark.parametrize("path", ["/admin/circuit-breakers", "/api/experiments", "/api/traces"])

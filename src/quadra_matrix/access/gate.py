@@ -103,6 +103,12 @@ class Gate:
             raise Unauthenticated("malformed")
         return self._tokens.identify(text)
 
+    def of_session(self, text: str) -> Identity:
+        """Return whose session a cookie's value is."""
+        if self._keyring is None or len(text) > LONGEST_CREDENTIAL:
+            raise Unauthenticated("malformed")
+        return self._keyring.identify(text, KeyKind.SESSION)
+
     def admit(self, identity: Identity, need: str) -> None:
         """Return if the scopes of the caller are enough for a need; else raise ``Unauthenticated`` or ``Forbidden``."""
         if identity.may(need):
@@ -138,10 +144,8 @@ class Gate:
     def _of_session(self, call: Call) -> Identity | None:
         """Return who a session stands for; a cookie that no longer holds is none, as browsers send it unasked."""
         text = call.session or ""
-        if self._keyring is None or len(text) > LONGEST_CREDENTIAL:
-            return None
         try:
-            identity = self._keyring.identify(text, KeyKind.SESSION)
+            identity = self.of_session(text)
         except Unauthenticated:
             return None
         self.require_own_page(call)

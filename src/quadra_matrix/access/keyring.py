@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,8 +13,6 @@ from quadra_matrix.access.keys import PREFIXES, Shown, digest, draw, read
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import AccessUndecided, DatabaseUnavailable, TablesMissing, Unauthenticated, require
 from quadra_matrix.store.keys import KeyKind, KeyRecord, KeyStore
-
-log = logging.getLogger(__name__)
 
 RECHECK = 2.0
 """Seconds after which a key that was found good is looked up again: how late another machine sees a revocation."""

@@ -13,6 +13,7 @@ from flask import Flask
 
 from quadra_matrix.access.flask.answers import STATUSES as ACCESS_STATUSES
 from quadra_matrix.access.keyring import Keyring
+from quadra_matrix.access.limiter import Limiter
 from quadra_matrix.api.flask import setup_problem_errors
 from quadra_matrix.breaker import CircuitBreaker
 from quadra_matrix.breaker.flask import setup_circuit_breakers
@@ -21,7 +22,7 @@ from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing, TracesUnavailable
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
-from quadra_matrix.service.access.wiring import guard, keyring_of
+from quadra_matrix.service.access.wiring import guard, keyring_of, limiter_of
 from quadra_matrix.service.deciding import experiments_of
 from quadra_matrix.service.documentation import describe_api
 from quadra_matrix.service.experiments import close
@@ -101,6 +102,8 @@ class Parts:
     """The breakers around other servers. Each worker has its own."""
     keyring: Keyring
     """API keys and sessions."""
+    limiter: Limiter
+    """Counts calls."""
 
 
 def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
@@ -129,6 +132,9 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
     if settings.backup_every_hours is not None:
         last_made = SqlBackups(database).last_made
         watched["backups"] = checks.backed_up(last_made, every_hours=settings.backup_every_hours, clock=clock)
+    # What Redis costs when it is lost is paid once: one failure opens the circuit.
+    limits_breaker = CircuitBreaker("redis-limits", failure_threshold=1, recovery_timeout=1.0, registry=circuits)
+    limiter = limiter_of(settings, limits_breaker.call, built, hook=metrics.hear)
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
     framework, trials = experiments_of(settings, database, registry, clock, metrics.hear)
     built.callback(close, framework)
@@ -145,6 +151,7 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         watched,
         circuits,
         keyring_of(settings, database, clock),
+        limiter,
     )
 
 
@@ -163,7 +170,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock, built: ExitStack) ->
     )
     built.callback(tracing.close)
     setup_problem_errors(app, statuses=STATUSES, hook=parts.metrics.hear, trace_id=tracing.current_trace_id)
-    access = guard(app, settings, parts.keyring, hook=parts.metrics.hear)
+    access = guard(app, settings, parts.keyring, parts.limiter, hook=parts.metrics.hear)
     for routes in (
         health_routes(parts.needed, parts.watched, parts.metrics, clock),
         train.train_routes(
@@ -187,7 +194,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock, built: ExitStack) ->
     ):
         app.register_blueprint(routes)
     setup_circuit_breakers(app, parts.circuits, authorize=access.admits)
-    describe_api(app, settings, access)
+    describe_api(app, settings)
     setup_tls(
         app,
         headers=HeaderOptions(hsts_seconds=settings.tls_hsts_seconds),

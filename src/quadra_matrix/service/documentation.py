@@ -12,7 +12,6 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from quadra_matrix import __version__
-from quadra_matrix.access.flask import Access
 from quadra_matrix.api.asyncapi import Channel
 from quadra_matrix.api.flask import setup_api_documentation
 from quadra_matrix.api.operation import Operation
@@ -35,7 +34,7 @@ STORED = frozenset({"train", "datasets", "models", "predict"})
 CHALLENGE = WWWAuthenticate("basic", {"realm": "API documentation"})
 
 
-def describe_api(app: Flask, settings: Settings, access: Access) -> None:
+def describe_api(app: Flask, settings: Settings) -> None:
     """Serve the documents and, if the settings want them, the pages; behind the password if there is one."""
     password = settings.api_password
     setup_api_documentation(
@@ -45,7 +44,7 @@ def describe_api(app: Flask, settings: Settings, access: Access) -> None:
         channels=CHANNELS,
         schemas=(WebSocketMessage,),
         security_schemes=schemes(settings),
-        refine=lambda operation: secured(_refined(operation), access, settings),
+        refine=lambda operation: secured(_refined(operation), app, settings),
         pages=settings.api_pages,
         guard=_asks_for(password) if password else None,
     )

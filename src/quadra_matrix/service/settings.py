@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from quadra_matrix.access.limits import read_limit
 from quadra_matrix.access.origins import ANY_ORIGIN, require_origin
 from quadra_matrix.errors import InvalidSettings, InvalidValue
 from quadra_matrix.loopback import is_loopback
@@ -186,6 +187,9 @@ class Settings(BaseSettings):
     cors_credentials: bool = False
     """Let pages of the allowed origins send the session's cookie; not together with the origin *."""
 
+    rate_limits: Words = ()
+    """Limits, separated by commas, such as 600/minute by caller, 20/second by address on /api/predict."""
+
     anonymous_scopes: Words = ()
     """Scopes, separated by commas, of callers without a credential: predict, read, metrics, write, operate."""
 
@@ -267,6 +271,11 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is no scope; the scopes are {', '.join(sorted(SCOPES))}")
         return scopes
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _are_limits(cls, limits: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(read_limit(limit).name for limit in limits)
 
     @field_validator("allowed_origins")
     @classmethod

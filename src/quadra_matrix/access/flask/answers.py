@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from flask import Response, request
+from flask import Flask, Response, request
 
 from quadra_matrix.access.gate import CHALLENGE
 from quadra_matrix.errors import (
@@ -45,6 +45,16 @@ def headers_of(refused: AccessRefused) -> dict[str, str]:
     if isinstance(refused, TooManyRequests | AccessUndecided):
         headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after)))
     return headers
+
+
+def answer_refusals(app: Flask, answer: Answer, kinds: Iterable[type[QuadraError]] = tuple(STATUSES)) -> None:
+    """Answer refusals of these kinds everywhere in the application."""
+
+    def answer_refused(refused: AccessRefused) -> Response:
+        return answer(refused, headers_of(refused))
+
+    for kind in kinds:
+        app.register_error_handler(kind, answer_refused)
 
 
 def problem_answer(refused: AccessRefused, headers: Mapping[str, str]) -> Response:

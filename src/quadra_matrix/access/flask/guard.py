@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, current_app, g, request
 from flask.globals import request_ctx
 
-from quadra_matrix.access.flask.answers import STATUSES, Answer, headers_of, problem_answer
+from quadra_matrix.access.flask.answers import Answer, answer_refusals, problem_answer
 from quadra_matrix.access.gate import SESSION_COOKIES, Call, Gate, GateOptions, Tokens
+from quadra_matrix.access.heard import log_event
 from quadra_matrix.access.identity import EVERYTHING, KNOWN, PUBLIC, Identity, require_scope
 from quadra_matrix.access.keyring import Keyring
 from quadra_matrix.access.origins import Origins
 from quadra_matrix.errors import AccessRefused, Unauthenticated, require
-from quadra_matrix.events import Hook, ignore
+from quadra_matrix.events import Hook
 from quadra_matrix.events.access import CallRefused
 from quadra_matrix.loopback import is_local
-
-log = logging.getLogger(__name__)
 
 _EXTENSION = "quadra_matrix.access"
 _NEED = "__quadra_need__"
@@ -42,7 +40,9 @@ def requires(scope: str) -> Callable[[View], View]:
 class Access:
     """The rules of one application. May be shared between threads; one object for each application."""
 
-    def __init__(self, app: Flask, gate: Gate, needs: Mapping[str, str], *, default: str, hook: Hook = ignore) -> None:
+    def __init__(
+        self, app: Flask, gate: Gate, needs: Mapping[str, str], *, default: str, hook: Hook = log_event
+    ) -> None:
         self._app, self.gate, self._default, self._hook = app, gate, default, hook
         self._listed = dict(needs)
         self._needs: dict[str, str] = {}
@@ -55,16 +55,20 @@ class Access:
             found = self._needs[endpoint] = listed or self._said(endpoint)
         return found
 
+    def add_needs(self, needs: Mapping[str, str]) -> None:
+        """Say what further operations need, where nobody has said it."""
+        self._listed = {**needs, **self._listed}
+        self._needs = {}
+
     def identity(self) -> Identity:
         """Return who sends the current request; raise ``AccessRefused`` if that is nobody who may.
 
         For public operations too: there it is found out only when it is asked for.
         """
-        found = g.get(_IDENTITY)
+        found = known_identity()
         if found is None:
             found = self.gate.identify(call_of_request())
             setattr(g, _IDENTITY, found)
-        assert isinstance(found, Identity)
         return found
 
     def may(self, scope: str) -> bool:
@@ -97,10 +101,9 @@ class Access:
             raise
 
     def _tell(self, refused: AccessRefused, operation: str) -> None:
-        found = g.get(_IDENTITY)
+        found = known_identity()
         reason = refused.reason if isinstance(refused, Unauthenticated) else type(refused).__name__
-        subject = found.subject if isinstance(found, Identity) else None
-        log.info("refused %s to %s: %s", operation, subject or "an unknown caller", reason)
+        subject = found.subject if found is not None else None
         self._hook(CallRefused(reason, operation, subject))
 
     def _said(self, endpoint: str) -> str:
@@ -122,7 +125,7 @@ def setup_access(
     local: Iterable[str] = (EVERYTHING,),
     trusted_origins: Iterable[str] = (),
     answer: Answer = problem_answer,
-    hook: Hook = ignore,
+    hook: Hook = log_event,
 ) -> Access:
     """Let only those call an operation of ``app`` whose key, token or session has the scope that it needs.
 
@@ -141,12 +144,7 @@ def setup_access(
         trusted_origins=Origins.of(trusted_origins),
     )
     access = Access(app, Gate(keyring, tokens, options), needs or {}, default=default, hook=hook)
-
-    def answer_refused(refused: AccessRefused) -> Response:
-        return answer(refused, headers_of(refused))
-
-    for kind in STATUSES:
-        app.register_error_handler(kind, answer_refused)
+    answer_refusals(app, answer)
     app.before_request(access.check)
     app.extensions[_EXTENSION] = access
     return access
@@ -158,6 +156,12 @@ def access_of(app: Flask | None = None) -> Access:
     require(isinstance(found, Access), "app", (app or current_app).name, "one that setup_access was called on")
     assert isinstance(found, Access)
     return found
+
+
+def known_identity() -> Identity | None:
+    """Return who sends the current request, if that was asked for already."""
+    found = g.get(_IDENTITY)
+    return found if isinstance(found, Identity) else None
 
 
 def call_of_request() -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from quadra_matrix.access.identity import PUBLIC
+from quadra_matrix.access.identity import KNOWN, PUBLIC
 
 READ = "read"
 """Look at jobs, data sets, models and experiments."""
@@ -33,6 +33,8 @@ NEEDS: Mapping[str, str] = {
     "inference_protocol": PREDICT,
     "inference_protocol.live": PUBLIC,
     "inference_protocol.is_ready": PUBLIC,
+    "session": KNOWN,
+    "session.open_session": PUBLIC,
     "experiments": READ,
     "experiments.create_experiment": OPERATE,
     "experiments.change_experiment": OPERATE,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from flask import Flask, Response
 
-from quadra_matrix.access.flask import Access, setup_access
+from quadra_matrix.access.flask import Access, setup_access, setup_cors, setup_rate_limits, setup_sign_in
 from quadra_matrix.access.flask.answers import STATUSES
 from quadra_matrix.access.identity import EVERYTHING
 from quadra_matrix.access.keyring import Keyring
 from quadra_matrix.access.keys import pepper
+from quadra_matrix.access.limiter import Guard, Limiter, MemoryBuckets
 from quadra_matrix.api.flask import problem_response
 from quadra_matrix.api.problem import kind_of
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
@@ -24,6 +26,9 @@ from quadra_matrix.service.secret import new_secret
 from quadra_matrix.service.settings import Environment, Settings
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.keys import SqlKeys
+
+UNLIMITED = ("health",)
+"""Blueprints that no limit is about: whoever probes the service must not be refused."""
 
 
 def signing_secret(settings: Settings) -> str:
@@ -49,10 +54,24 @@ def keyring_of(settings: Settings, database: Database, clock: Clock = SYSTEM_CLO
     return Keyring(SqlKeys(database), [pepper(each) for each in secrets], changes=changes, clock=clock)
 
 
-def guard(app: Flask, settings: Settings, keyring: Keyring, *, hook: Hook = ignore) -> Access:
+def limiter_of(settings: Settings, guard: Guard, built: ExitStack, *, hook: Hook = ignore) -> Limiter:
+    """Return what counts calls: Redis where there is one, behind ``guard``; else each process for itself."""
+    if not settings.redis_url:
+        return Limiter(MemoryBuckets(), hook=hook)
+    from quadra_matrix.access.redis import RedisBuckets  # the extra is needed only where an address is set
+
+    shared = RedisBuckets(settings.redis_url)
+    built.callback(shared.close)
+    limiter = Limiter(MemoryBuckets(), shared, guard=guard, hook=hook)
+    built.callback(limiter.close)
+    return limiter
+
+
+def guard(app: Flask, settings: Settings, keyring: Keyring, limiter: Limiter, *, hook: Hook = ignore) -> Access:
     """Let only those call an operation of the service who have its scope; development is open on this machine only."""
     in_production = settings.environment is Environment.PRODUCTION
-    return setup_access(
+    setup_cors(app, settings.allowed_origins, credentials=settings.cors_credentials)
+    access = setup_access(
         app,
         keyring,
         needs=NEEDS,
@@ -63,6 +82,9 @@ def guard(app: Flask, settings: Settings, keyring: Keyring, *, hook: Hook = igno
         answer=_answer,
         hook=hook,
     )
+    setup_rate_limits(app, settings.rate_limits, limiter=limiter, exempt=UNLIMITED, answer=_answer, hook=hook)
+    setup_sign_in(app, keyring, seconds=settings.session_hours * 3600, limiter=limiter, hook=hook)
+    return access
 
 
 def _answer(refused: AccessRefused, headers: Mapping[str, str]) -> Response:
