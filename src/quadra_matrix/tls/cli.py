@@ -13,7 +13,9 @@ from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.terminal import Exit, fail, json_option, print_json, print_table
 from quadra_matrix.tls.authority import issue_client, local_authority
 from quadra_matrix.tls.certs import LONGEST_LIFE, generate_self_signed_cert
+from quadra_matrix.tls.context import ClientFiles, ServerFiles, inspect_files
 from quadra_matrix.tls.inspection import Inspection, inspect_pair
+from quadra_matrix.tls.nginx import Site, nginx_configuration
 from quadra_matrix.tls.pairs import replace_pair
 from quadra_matrix.tls.revocation import revocation_list, revoke
 
@@ -107,6 +109,49 @@ def inspect(certificate: Path, key: Path | None, names: tuple[str, ...], roots: 
     _show(_told(found), as_json=as_json)
     if found.faults:
         raise fail("; ".join(each.detail for each in found.faults), Exit.REFUSED)
+
+
+@certs.command("nginx")
+@click.option("--name", "names", multiple=True, required=True, help="A name of the site; may be repeated.")
+@click.option("--certificate", type=EXISTING, required=True, help="The certificate and its intermediates.")
+@click.option("--key", type=EXISTING, required=True)
+@click.option("--service", default="127.0.0.1:5000", show_default=True, help="Where the HTTP server listens.")
+@click.option("--hub", default="127.0.0.1:5001", show_default=True, help="Where the WebSocket hub listens.")
+@click.option("--port", default=443, show_default=True, help="Port of HTTPS.")
+@click.option("--redirect-port", default=80, show_default=True, help="Port of plain HTTP.")
+@click.option("--max-upload", type=int, default=100 * 1024 * 1024, show_default=True, help="Bytes of a request's body.")
+@click.option("--client-ca", type=EXISTING, help="Ask clients for a certificate of these authorities.")
+@click.option("--client-crl", type=EXISTING, help="Their revocation list.")
+@click.option("--client-optional", is_flag=True, help="Let clients in that have no certificate.")
+@click.option("--include", is_flag=True, help="Write a file for conf.d instead of a whole nginx.conf.")
+@json_option
+def nginx(include: bool, as_json: bool, **asked: Any) -> None:
+    """Print an nginx configuration that does the TLS in front of the service."""
+    text = nginx_configuration(_site(**asked), whole=not include)
+    if as_json:
+        print_json({"configuration": text})
+    else:
+        click.echo(text, nl=False)
+
+
+def _site(
+    *, certificate: Path, key: Path, max_upload: int, client_ca: Path | None, client_crl: Path | None,
+    client_optional: bool, **rest: Any,
+) -> Site:  # fmt: skip
+    """Return what the options of ``nginx`` say; raise ``CertificateRefused`` for files that cannot serve."""
+    certificate, key = certificate.absolute(), key.absolute()
+    found = inspect_files(ServerFiles(certificate, key), now=SYSTEM_CLOCK.now())
+    clients = None
+    if client_ca is not None:
+        clients = ClientFiles(client_ca.absolute(), client_crl and client_crl.absolute(), not client_optional)
+    return Site(
+        certificate=certificate,
+        key=key,
+        has_ocsp=bool(found.ocsp_urls),
+        max_upload_bytes=max_upload,
+        clients=clients,
+        **rest,
+    )
 
 
 @certs.command("trust")
