@@ -56,6 +56,8 @@ QuadraError
 ├── CircuitUnknown          no circuit has that name
 ├── CertificateRefused      a certificate, its key or an authority cannot be used; names the file
 ├── NotPassedOn             a front refuses to pass a request on; carries the HTTP status
+├── CertificateNotIssued    a certificate authority issued nothing; says why and when to come back
+│   └── TermsNotAgreed      its terms of service were not agreed to; says where they stand
 └── SharedStateLost         the store of a fleet's circuits did not answer
 ├── ChaosError              base of what a chaos experiment refuses or cannot do
 │   ├── ChaosRefused        a guard refuses the experiment; nothing was touched
@@ -527,6 +529,23 @@ class NotPassedOn(QuadraError):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+class CertificateNotIssued(QuadraError):
+    """A certificate authority issued nothing for ``domain``; ``retry_after`` are the seconds to wait, if it said so."""
+
+    def __init__(self, domain: str, reason: str, retry_after: float | None = None) -> None:
+        wait = "" if retry_after is None else f"; try again in {retry_after:.0f} s"
+        super().__init__(f"no certificate for {domain}: {reason}{wait}")
+        self.domain, self.reason, self.retry_after = domain, reason, retry_after
+
+
+class TermsNotAgreed(CertificateNotIssued):
+    """An account would be made, and nobody has agreed to the terms of service at ``terms``."""
+
+    def __init__(self, domain: str, terms: str) -> None:
+        super().__init__(domain, f"read the terms of service at {terms} and agree to them (agree_to_terms, --agree)")
+        self.terms = terms
 
 
 class ExperimentError(QuadraError):

@@ -12,6 +12,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src" / "quadra_matrix"
 
 OWNERS: dict[str, tuple[str, ...]] = {
+    "acme": ("tls/acme.py",),
     "alembic": ("storage/migrations/*", "storage/sql/*"),
     "boto3": ("*/s3.py",),
     "botocore": ("*/s3.py",),
@@ -26,6 +27,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "google": ("telemetry/otel/*",),
     "granian": ("service/*",),
     "grpc": ("telemetry/grpc.py",),
+    "josepy": ("tls/acme.py",),
     "itsdangerous": ("*/flask.py", "*/flask/*", "service/*"),
     "ibis": ("experiments/warehouse.py",),
     "onnx": ("service/models/onnx.py",),
@@ -35,6 +37,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("telemetry/prometheus.py",),
     "pydantic_settings": ("service/settings.py",),
     "pyrage": ("*/age.py",),
+    "requests": ("tls/acme.py", "tls/transport.py"),
     "redis": ("*/redis.py",),
     "skl2onnx": ("service/models/onnx.py",),
     "sklearn": ("service/models/sklearn/*",),
@@ -44,6 +47,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sqlglot": ("experiments/warehouse.py",),
     "time": ("clock.py",),
     "rich": ("*/cli.py", "*/display.py"),
+    "urllib3": ("tls/transport.py",),
     "websockets": ("service/jobs/follow.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
     "yaml": ("delivery/planfile.py", "testing/kubernetes/bodies.py"),

@@ -17,6 +17,8 @@ from quadra_matrix.tls.renewal import (
     LONGEST_PAUSE,
     MINUTE,
     NO_ATTEMPTS,
+    SETTLING,
+    SETTLING_PART,
     Attempts,
     Life,
     Standing,
@@ -57,12 +59,20 @@ def test_without_a_window_it_is_due_a_little_before_its_time(life: Life, chance:
 
 
 @given(lives, windows, chances)
-def test_a_window_is_obeyed_unless_it_leaves_no_time(life: Life, window: Window, chance: float) -> None:
+def test_a_window_is_obeyed_unless_it_is_too_early_or_too_late(life: Life, window: Window, chance: float) -> None:
     due = due_at(life, window, chance)
 
+    settled = life.begins + min(SETTLING, SETTLING_PART * life.length)
     last_call = life.expires - LAST_CALL * life.length
-    assert due <= last_call + 1
-    assert due == last_call or window.start - 1 <= due <= window.end + 1
+    assert settled <= due <= last_call + 1
+    assert due in (settled, last_call) or window.start - 1 <= due <= window.end + 1
+
+
+@given(lives, chances)
+def test_a_window_that_is_always_in_the_past_does_not_order_without_end(life: Life, chance: float) -> None:
+    window = Window(life.begins - 9 * DAY, life.begins - 8 * DAY)
+
+    assert due_at(life, window, chance) - life.begins >= min(SETTLING, SETTLING_PART * life.length) - 1
 
 
 @given(lives, st.none() | windows, chances)

@@ -44,3 +44,33 @@ class ClientCertificateRefused(Event):
     fault: str
     subject: str
     serial: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRenewed(Event):
+    """An authority issued a certificate, the first or the next one. ``expires`` is in seconds since the epoch."""
+
+    domain: str
+    serial: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed(Event):
+    """An authority issued nothing; the old certificate, if there is one, goes on serving."""
+
+    domain: str
+    reason: str
+    next_try: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalAdvised(Event):
+    """An authority changed when it wants a certificate renewed, in seconds since the epoch."""
+
+    domain: str
+    start: float
+    end: float
+    explanation: str | None
+    """Address of a page that says why, if the authority gives one."""

@@ -87,6 +87,8 @@ EXPERIMENT_DROPS = _counter("experiment_events_dropped", (), "Experiment events 
 TRAFFIC_SHIFTS = _counter("rollout_traffic_shifts", ("rollout",), "Times that a version was given another share.")
 ROLLOUT_MOVES = _counter("rollout_moves", ("rollout", "kind", "phase"), "Phases that rollouts entered.")
 CERTIFICATE_SWAPS = _counter("certificate_swaps", ("certificate", "outcome"), "New certificate files found.")
+RENEWALS = _counter("certificate_renewals", ("domain", "outcome"), "Certificates that an authority issued, or did not.")
+RENEWAL_ADVICE = _counter("certificate_renewal_windows", ("domain",), "Times an authority moved its renewal window.")
 HANDSHAKE_FAILURES = _counter("tls_handshake_failures", (), "Connections of which no TLS connection came.")
 CLIENT_REFUSALS = _counter("tls_client_refusals", ("reason",), "Clients refused for their certificate, by reason.")
 ACCESS_REFUSALS = _counter("access_refusals", ("reason",), "Calls that were refused, by reason.")
@@ -146,6 +148,12 @@ EVENTS = (
         (Count(CERTIFICATE_SWAPS, ("certificate", "=swapped")),)),
     Row(tls.CertificateSwapFailed, ERROR, "certificate {certificate} stays as it was: {reason}",
         (Count(CERTIFICATE_SWAPS, ("certificate", "=failed")),)),
+    Row(tls.CertificateRenewed, INFO, "{domain} has a new certificate, serial number {serial}",
+        (Count(RENEWALS, ("domain", "=issued")),)),
+    Row(tls.RenewalFailed, ERROR, "{domain} has no new certificate: {reason}",
+        (Count(RENEWALS, ("domain", "=failed")),)),
+    Row(tls.RenewalAdvised, INFO, "{domain} is to be renewed from {start:.0f} to {end:.0f}; why: {explanation}",
+        (Count(RENEWAL_ADVICE, ("domain",)),)),
     Row(tls.HandshakeFailed, DEBUG, "no TLS connection with {peer}: {reason}",
         (Count(HANDSHAKE_FAILURES),)),
     Row(tls.ClientCertificateRefused, WARNING, "{peer} was refused, its certificate {serial} is for {subject}: {fault}",

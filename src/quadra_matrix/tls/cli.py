@@ -10,13 +10,16 @@ from typing import Any
 import click
 
 from quadra_matrix.clock import SYSTEM_CLOCK
+from quadra_matrix.errors import QuadraError
 from quadra_matrix.terminal import Exit, fail, json_option, print_json, print_table
 from quadra_matrix.tls.authority import issue_client, local_authority
 from quadra_matrix.tls.certs import LONGEST_LIFE, generate_self_signed_cert
 from quadra_matrix.tls.context import ClientFiles, ServerFiles, inspect_files
 from quadra_matrix.tls.inspection import Inspection, inspect_pair
 from quadra_matrix.tls.nginx import Site, nginx_configuration
+from quadra_matrix.tls.ordering import LETS_ENCRYPT, STAGING, OrderOptions
 from quadra_matrix.tls.pairs import replace_pair
+from quadra_matrix.tls.renewal import Standing
 from quadra_matrix.tls.revocation import revocation_list, revoke
 
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -95,6 +98,79 @@ def take_back(cert_dir: Path, which: str, as_json: bool) -> None:
     was_good = revoke(cert_dir, int(serial, 16))
     told = {"serial": serial, "revoked_now": was_good, "revocation_list": str(revocation_list(cert_dir))}
     _show(told, as_json=as_json)
+
+
+@certs.command("letsencrypt")
+@click.argument("domain")
+@click.option("--email", required=True, help="Where the authority reaches you.")
+@click.option("--also", multiple=True, help="Another name on the same certificate; may be repeated.")
+@folder_option
+@click.option("--agree", is_flag=True, help="Agree to the authority's terms of service; needed once.")
+@click.option("--staging", is_flag=True, help="Use Let's Encrypt's directory for trials; no client trusts the result.")
+@click.option("--directory", help="Directory of another authority.")
+@click.option("--roots", type=EXISTING, help="PEM file that vouches for the directory's own certificate.")
+@click.option("--profile", help="Profile of the authority, such as shortlived.")
+@click.option("--http-port", type=click.IntRange(1, 65535), default=80, show_default=True, help="Answers challenges.")
+@click.option("--http-address", default="", help="Address of that port; all of this machine if empty.")
+@click.option("--force", is_flag=True, help="Order one even if there is a good one.")
+@json_option
+def letsencrypt(
+    cert_dir: Path, also: tuple[str, ...], directory: str, staging: bool, force: bool, as_json: bool, **asked: Any
+) -> None:
+    """Get a certificate for DOMAIN, or keep a good one; its port answers the authority meanwhile."""
+    from quadra_matrix.tls.letsencrypt import renewer_in
+
+    place = directory or (STAGING if staging else LETS_ENCRYPT)
+    options = OrderOptions(also=also, directory=place, agree_to_terms=asked.pop("agree"), **asked)
+    renewer = renewer_in(cert_dir, options)
+    is_needed = renewer.status().standing in {Standing.MISSING, Standing.EXPIRED}  # a person waits for no pause of ours
+    pair = renewer.obtain(force=force or is_needed)
+    status = renewer.status()
+    made = {
+        "certificate": str(pair.certificate),
+        "key": str(pair.key),
+        "names": list(options.names),
+        "expires": _moment(status.expires),
+        "renew_at": _moment(status.due),
+    }
+    _show(made, as_json=as_json)
+
+
+@certs.command("renew")
+@folder_option
+@click.option("--force", is_flag=True, help="Order new ones even if none is due.")
+@json_option
+def renew(cert_dir: Path, force: bool, as_json: bool) -> None:
+    """Renew what is due in the folder; for a timer, a few times a day. Exit 1 if a renewal failed."""
+    from quadra_matrix.tls.letsencrypt import orders_in
+
+    rows = [_renewed(cert_dir, options, force=force) for options in orders_in(cert_dir)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("domain", "done", "expires", "renew_at", "reason"))
+    failed = [row["domain"] for row in rows if row["done"] == "failed"]
+    if failed:
+        raise fail(f"not renewed: {', '.join(failed)}")
+
+
+def _renewed(cert_dir: Path, options: OrderOptions, *, force: bool) -> dict[str, Any]:
+    """Renew one certificate if it is due, and return what became of it."""
+    from quadra_matrix.tls.letsencrypt import renewer_in
+
+    try:
+        renewer = renewer_in(cert_dir, options)
+        outcome = renewer.look(force=force)
+        status = renewer.status()
+    except QuadraError as broken:  # the other certificates of the folder are renewed all the same
+        return {"domain": options.domain, "done": "failed", "expires": None, "renew_at": None, "reason": str(broken)}
+    return {
+        "domain": options.domain,
+        "done": "renewed" if outcome.issued else "failed" if outcome.failure else "kept",
+        "expires": _moment(status.expires),
+        "renew_at": _moment(status.due),
+        "reason": outcome.failure.reason if outcome.failure else None,
+    }
 
 
 @certs.command("inspect")
@@ -195,7 +271,9 @@ def _told(found: Inspection) -> dict[str, Any]:
     }
 
 
-def _moment(seconds: float) -> str:
+def _moment(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
     return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

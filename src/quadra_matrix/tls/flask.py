@@ -6,6 +6,7 @@ import base64
 import re
 import secrets
 import ssl
+import threading
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +21,22 @@ from werkzeug.wsgi import get_host
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import require
 from quadra_matrix.events import Hook
+from quadra_matrix.tls.challenges import PREFIX, ChallengeLayer
 from quadra_matrix.tls.headers import Header, HeaderOptions, SecurityHeaders
 from quadra_matrix.tls.passing import CLIENT_CERTIFICATE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from quadra_matrix.store.certificates import CertificateStore
     from quadra_matrix.tls.pairs import Pair
+    from quadra_matrix.tls.renewer import Renewer
 
-PLAIN_PATHS = ("/.well-known/acme-challenge/",)
+PLAIN_PATHS = (PREFIX,)
 """Paths that answer over plain HTTP: certificate authorities ask there before there is a certificate."""
+
+START_OF_SERVER = 10.0
+"""Seconds until an order that the application itself has to answer for: a server needs a moment to start."""
 
 _NONCE = "quadra.csp_nonce"
 _PORT = re.compile(r":\d*$")
@@ -38,9 +45,13 @@ _PORT = re.compile(r":\d*$")
 class TLSConfig:
     """What ``setup_tls`` returns: the certificate and the context of the application's server."""
 
-    def __init__(self, *, clock: Clock = SYSTEM_CLOCK, hook: Hook | None = None) -> None:
-        self._clock, self._hook = clock, hook
+    def __init__(
+        self, *, challenges: ChallengeLayer | None = None, clock: Clock = SYSTEM_CLOCK, hook: Hook | None = None
+    ) -> None:
+        self._challenges, self._clock, self._hook = challenges, clock, hook
         self._cert_dir = Path("certs")
+        self._stop = threading.Event()
+        self._renewing: threading.Thread | None = None
 
     def generate_self_signed_cert(
         self, cert_dir: str | Path = "certs", days_valid: float = 365, common_name: str = "localhost"
@@ -50,6 +61,70 @@ class TLSConfig:
 
         self._cert_dir = Path(cert_dir)
         return generate_self_signed_cert(cert_dir, days_valid, common_name, clock=self._clock)
+
+    def setup_letsencrypt(
+        self,
+        domain: str,
+        email: str,
+        *,
+        agree_to_terms: bool = False,
+        also: Iterable[str] = (),
+        cert_dir: str | Path = "certs",
+        directory: str | None = None,
+        roots: str | Path | None = None,
+        profile: str | None = None,
+        http_port: int | None = 80,
+        http_address: str = "",
+        store: CertificateStore | None = None,
+        renew: bool = True,
+    ) -> Pair:
+        """Return the pair of ``domain`` from Let's Encrypt, or the authority at ``directory``; see ``OrderOptions``.
+
+        A good pair is kept without asking anybody; else this waits for the first one, at most eight minutes. A thread
+        renews it. With ``http_port=None`` the application itself has to answer the authority, which it cannot yet: then
+        a certificate of our own stands in, and the thread replaces it. Workers share ``store``, or the folder.
+        """
+        from quadra_matrix.tls.letsencrypt import renewer_in, shelf_in
+        from quadra_matrix.tls.ordering import LETS_ENCRYPT, OrderOptions
+        from quadra_matrix.tls.pairs import pair_in
+
+        options = OrderOptions(
+            domain, email, tuple(also), directory or LETS_ENCRYPT, Path(roots) if roots else None, profile,
+            agree_to_terms, http_port, http_address,
+        )  # fmt: skip
+        shared = store or shelf_in(Path(cert_dir), self._clock)
+        if self._challenges is not None:
+            self._challenges.store = shared
+        renewer = renewer_in(Path(cert_dir), options, store=shared, clock=self._clock, hook=self._hook)
+        self._cert_dir = Path(cert_dir) / options.domain.lower()
+        pair = pair_in(self._cert_dir)
+        if http_port is not None:
+            pair = renewer.obtain()
+        elif not pair.certificate.exists():
+            pair = self._stand_in(options.domain)
+        if renew:
+            self._keep_renewed(renewer, after=0.0 if http_port is not None else START_OF_SERVER)
+        return pair
+
+    def close(self) -> None:
+        """Stop renewing; an order under way is hardly waited for."""
+        self._stop.set()
+        if self._renewing is not None:
+            self._renewing.join(5.0)
+
+    def _stand_in(self, domain: str) -> Pair:
+        from quadra_matrix.tls.certs import generate_self_signed_cert
+
+        return generate_self_signed_cert(self._cert_dir, common_name=domain, clock=self._clock)
+
+    def _keep_renewed(self, renewer: Renewer, after: float) -> None:
+        from quadra_matrix.tls.renewer import keep_good
+
+        self.close()
+        self._stop = threading.Event()
+        work = (renewer, self._stop, after)
+        self._renewing = threading.Thread(target=keep_good, args=work, name="certificate", daemon=True)
+        self._renewing.start()
 
     def create_ssl_context(
         self,
@@ -109,7 +184,8 @@ def setup_tls(
     require(client_header is None or trusted_hops > 0, "client_header", client_header, "given with trusted_hops alone")
     if identify_clients or client_header is not None:
         _identify_clients(app, client_header)
-    layer: WSGIApplication = app.wsgi_app
+    challenges = ChallengeLayer(app.wsgi_app)
+    layer: WSGIApplication = challenges
     if redirect:
         layer = _RedirectLayer(layer, https_port, tuple(hosts), tuple(plain_paths))
     layer = _HeaderLayer(layer, SecurityHeaders(headers))
@@ -117,7 +193,7 @@ def setup_tls(
         layer = ProxyFix(layer, x_for=trusted_hops, x_proto=trusted_hops, x_host=trusted_hops)
     app.wsgi_app = layer  # type: ignore[method-assign]
     app.add_template_global(csp_nonce)
-    return TLSConfig(clock=clock, hook=hook)
+    return TLSConfig(challenges=challenges, clock=clock, hook=hook)
 
 
 def _identify_clients(app: Flask, header: str | None) -> None:

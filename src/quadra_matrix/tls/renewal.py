@@ -23,6 +23,10 @@ JITTER = 0.02
 LAST_CALL = 0.05
 """Part of the life that is left when a window of the authority is overruled: retries need the time."""
 
+SETTLING, SETTLING_PART = 6 * HOUR, 0.1
+"""Seconds, and at most a part of the life, in which a new certificate is not replaced: a window that is always in the
+past would order without end."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 15 * MINUTE, 12 * HOUR
 """After a failure, and at most. Let's Encrypt allows five failed validations of a name an hour."""
 
@@ -104,7 +108,8 @@ def due_at(life: Life, window: Window | None, chance: float) -> float:
     if window is None:
         return renewal_time(life.begins, life.expires) - chance * JITTER * life.length
     asked = window.start + chance * (window.end - window.start)
-    return min(asked, life.expires - LAST_CALL * life.length)
+    settled = life.begins + min(SETTLING, SETTLING_PART * life.length)
+    return min(max(asked, settled), life.expires - LAST_CALL * life.length)
 
 
 def next_attempt(attempts: Attempts, chance: float) -> float:
