@@ -23,6 +23,7 @@ from quadra_matrix.errors import DatabaseUnavailable, QuadraError, TablesMissing
 from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
 from quadra_matrix.service.access.wiring import guard, keyring_of, limiter_of
+from quadra_matrix.service.certificates import renewer_of, shared_entries
 from quadra_matrix.service.deciding import experiments_of
 from quadra_matrix.service.documentation import describe_api
 from quadra_matrix.service.experiments import close
@@ -44,6 +45,7 @@ from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.backups import SqlBackups
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
+from quadra_matrix.store.certificates import CertificateStore
 from quadra_matrix.telemetry.flask import setup_distributed_tracing, trace_routes
 from quadra_matrix.telemetry.otel.current import note
 from quadra_matrix.telemetry.series import Metrics, training_jobs
@@ -104,6 +106,8 @@ class Parts:
     """API keys and sessions."""
     limiter: Limiter
     """Counts calls."""
+    entries: CertificateStore | None
+    """What hosts share about a certificate that an authority issues."""
 
 
 def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
@@ -135,6 +139,9 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
     # What Redis costs when it is lost is paid once: one failure opens the circuit.
     limits_breaker = CircuitBreaker("redis-limits", failure_threshold=1, recovery_timeout=1.0, registry=circuits)
     limiter = limiter_of(settings, limits_breaker.call, built, hook=metrics.hear)
+    entries = shared_entries(settings, database, clock) if settings.acme_names else None
+    if entries is not None:
+        watched["certificate"] = checks.renewed(renewer_of(settings, entries, clock=clock).status)
     datasets = Datasets(SqlDatasets(database), settings.datasets_dir, clock=clock)
     framework, trials = experiments_of(settings, database, registry, clock, metrics.hear)
     built.callback(close, framework)
@@ -152,6 +159,7 @@ def _build(settings: Settings, clock: Clock, built: ExitStack) -> Parts:
         circuits,
         keyring_of(settings, database, clock),
         limiter,
+        entries,
     )
 
 
@@ -203,6 +211,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock, built: ExitStack) ->
         trusted_hops=settings.trusted_hops,
         identify_clients=settings.tls_client_ca is not None,
         client_header=settings.tls_client_header,
+        challenges=parts.entries,
     )
     return app
 

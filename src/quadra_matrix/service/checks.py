@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quadra_matrix.clock import Clock
 from quadra_matrix.errors import UnknownModel
 from quadra_matrix.service.health import OK, Check, Finding, State
 from quadra_matrix.store.backups import BackupRecord
+
+if TYPE_CHECKING:
+    from quadra_matrix.tls.renewer import Status
 
 SILENCE = 30.0
 """Seconds without a sign of life after which the job runner counts as dead; it gives one every second or so."""
@@ -64,5 +69,25 @@ def backed_up(last_made: Callable[[], BackupRecord | None], *, every_hours: floa
             return Finding(State.WAITING, "no backup was made yet")
         hours = (clock.now() - newest.started) / 3600
         return OK if hours <= 2 * every_hours else Finding(State.FAILED, f"the newest backup is {hours:.1f} hours old")
+
+    return check
+
+
+def renewed(status: Callable[[], Status]) -> Check:
+    """Return the check that the certificate is renewed in time; a failed attempt shows in the last third of its life.
+
+    Until the first one is issued nothing is wrong, unless the order failed.
+    """
+
+    def check() -> Finding:
+        found = status()
+        if found.standing == "good":
+            return OK
+        if found.standing == "missing":
+            failed = found.attempts.failures > 0
+            return Finding(State.FAILED if failed else State.WAITING, f"no certificate for {found.domain} yet")
+        day = dt.datetime.fromtimestamp(found.expires or 0.0, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        verb = "expired on" if found.standing == "expired" else "was not renewed and expires on"
+        return Finding(State.FAILED, f"the certificate for {found.domain} {verb} {day}")
 
     return check

@@ -12,7 +12,7 @@ from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET
 from quadra_matrix.telemetry.series import Metrics
-from quadra_matrix.tls.certs import generate_self_signed_cert
+from quadra_matrix.tls.certs import generate_self_signed_cert, stand_in
 from quadra_matrix.tls.context import ClientFiles, ServerFiles
 from quadra_matrix.tls.front import Door, Front
 from quadra_matrix.tls.headers import HeaderOptions, SecurityHeaders
@@ -61,5 +61,7 @@ def _files(settings: Settings) -> ServerFiles:
         clients = ClientFiles(settings.tls_client_ca, settings.tls_client_crl, settings.tls_client_required)
     if settings.tls_certificate is not None and settings.tls_key is not None:
         return ServerFiles(settings.tls_certificate, settings.tls_key, clients)
+    if settings.acme_names:
+        return ServerFiles(*stand_in(settings.acme_dir, settings.acme_names[0]), clients)
     name = "localhost" if is_loopback(settings.host) else socket.gethostname()
     return ServerFiles(*generate_self_signed_cert(settings.certs_dir, common_name=name), clients)

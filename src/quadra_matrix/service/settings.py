@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,9 @@ from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.secret import weakness
 from quadra_matrix.telemetry.environment import Exporter, tracing_options
 from quadra_matrix.telemetry.traces import SMALLEST
+
+if TYPE_CHECKING:
+    from quadra_matrix.tls.ordering import OrderOptions
 
 PREFIX = "QUADRA_"
 
@@ -121,6 +124,24 @@ class Settings(BaseSettings):
 
     tls: bool = False
     """Serve HTTPS and wss instead of HTTP and ws."""
+
+    acme_email: str | None = None
+    """Address at which the certificate authority reaches you."""
+
+    acme_agree: bool = False
+    """Agree to the terms of service of the certificate authority."""
+
+    acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
+    """Directory of the certificate authority (ACME). The default is Let's Encrypt."""
+
+    acme_roots: Folder | None = None
+    """PEM file that vouches for the directory's own certificate; unset means the public authorities."""
+
+    acme_profile: str | None = None
+    """Profile of the authority, such as shortlived; unset means its default."""
+
+    acme_names: Words = ()
+    """Host names, separated by commas, of a certificate that the authority issues and the service renews."""
 
     tls_certificate: Folder | None = None
     """PEM file of the certificate and its intermediates; unset means one for localhost, which production refuses."""
@@ -306,13 +327,34 @@ class Settings(BaseSettings):
             )
         return tls
 
+    @field_validator("acme_names")
+    @classmethod
+    def _can_be_ordered(cls, names: tuple[str, ...], rest: ValidationInfo) -> tuple[str, ...]:
+        if names:
+            if rest.data.get("secret_key") is None:
+                raise ValueError("the keys stand in the database, sealed with SECRET_KEY; set it")
+            if not rest.data.get("acme_email") or not rest.data.get("acme_agree"):
+                raise ValueError("the authority wants an address and your agreement; set QUADRA_ACME_EMAIL and _AGREE")
+            _order_of(names, rest.data)
+        return names
+
     @field_validator("tls_key")
     @classmethod
     def _comes_with_its_certificate(cls, key: Path | None, rest: ValidationInfo) -> Path | None:
         if (key is None) != (rest.data.get("tls_certificate") is None):
             raise ValueError("the certificate and its key are given together")
-        if key is None and rest.data.get("tls") and rest.data.get("environment") is Environment.PRODUCTION:
-            raise ValueError("production needs a certificate that clients trust; name it and its key")
+        if key is not None and rest.data.get("acme_names"):
+            raise ValueError("QUADRA_ACME_NAMES has a certificate issued; name files or have one issued, not both")
+        is_issued = bool(rest.data.get("acme_names"))
+        if (
+            key is None
+            and not is_issued
+            and rest.data.get("tls")
+            and rest.data.get("environment") is Environment.PRODUCTION
+        ):
+            raise ValueError(
+                "production needs a certificate that clients trust; name it and its key, or set QUADRA_ACME_NAMES"
+            )
         return key
 
     @field_validator("tls_client_ca")
@@ -394,6 +436,15 @@ class Settings(BaseSettings):
     def certs_dir(self) -> Path:
         """Folder of the certificate that is made where none is named."""
         return self.data_dir / "certs"
+
+    @property
+    def acme_dir(self) -> Path:
+        """Folder of the certificate that an authority issues: ``cert.pem`` and ``key.pem``."""
+        return self.certs_dir / self.acme_names[0].lower()
+
+    def acme_order(self) -> OrderOptions:
+        """Return what is ordered from the authority; the HTTP workers answer its challenges."""
+        return _order_of(self.acme_names, {name: getattr(self, name) for name in type(self).model_fields})
 
     @property
     def logs_dir(self) -> Path:
@@ -493,6 +544,22 @@ def variables(name: str) -> list[str]:
 def options() -> Mapping[str, FieldInfo]:
     """Return every option with its type, default and description, in the order of this file."""
     return Settings.model_fields
+
+
+def _order_of(names: tuple[str, ...], given: Mapping[str, Any]) -> OrderOptions:
+    """Return the order that options make; one that makes no sense is refused."""
+    from quadra_matrix.tls.ordering import OrderOptions  # the extra is needed only where a certificate is ordered
+
+    return OrderOptions(
+        domain=names[0],
+        email=given["acme_email"],
+        also=names[1:],
+        directory=given["acme_directory"],
+        roots=given["acme_roots"],
+        profile=given["acme_profile"],
+        agree_to_terms=given["acme_agree"],
+        http_port=None,
+    )
 
 
 def _source(name: str, read: Mapping[str, Mapping[str, str | None]]) -> Source:

@@ -38,6 +38,17 @@ def generate_self_signed_cert(
         return replace_pair(folder, certificate=issued.certificate, key=issued.key)
 
 
+def stand_in(folder: Path, name: str, *, clock: Clock = SYSTEM_CLOCK) -> Pair:
+    """Return the pair of ``folder``, whoever signed it; one that we sign if there is none, until a better one comes."""
+    authority = local_authority(folder, (name,), clock=clock)
+    with one_at_a_time(folder):
+        pair = pair_in(folder)
+        if pair.certificate.exists() and pair.key.exists():
+            return pair
+        issued = issue_server(authority, (name,), days=90, now=clock.now())
+        return replace_pair(folder, certificate=issued.certificate, key=issued.key)
+
+
 def _is_good(pair: Pair, authority: Authority, names: tuple[str, ...], now: float) -> bool:
     """Tell whether ``pair`` may go on serving."""
     try:

@@ -84,9 +84,9 @@ class TLSConfig:
         renews it. With ``http_port=None`` the application itself has to answer the authority, which it cannot yet: then
         a certificate of our own stands in, and the thread replaces it. Workers share ``store``, or the folder.
         """
+        from quadra_matrix.tls.certs import stand_in
         from quadra_matrix.tls.letsencrypt import renewer_in, shelf_in
         from quadra_matrix.tls.ordering import LETS_ENCRYPT, OrderOptions
-        from quadra_matrix.tls.pairs import pair_in
 
         options = OrderOptions(
             domain, email, tuple(also), directory or LETS_ENCRYPT, Path(roots) if roots else None, profile,
@@ -97,11 +97,7 @@ class TLSConfig:
             self._challenges.store = shared
         renewer = renewer_in(Path(cert_dir), options, store=shared, clock=self._clock, hook=self._hook)
         self._cert_dir = Path(cert_dir) / options.domain.lower()
-        pair = pair_in(self._cert_dir)
-        if http_port is not None:
-            pair = renewer.obtain()
-        elif not pair.certificate.exists():
-            pair = self._stand_in(options.domain)
+        pair = stand_in(self._cert_dir, options.domain, clock=self._clock) if http_port is None else renewer.obtain()
         if renew:
             self._keep_renewed(renewer, after=0.0 if http_port is not None else START_OF_SERVER)
         return pair
@@ -111,11 +107,6 @@ class TLSConfig:
         self._stop.set()
         if self._renewing is not None:
             self._renewing.join(5.0)
-
-    def _stand_in(self, domain: str) -> Pair:
-        from quadra_matrix.tls.certs import generate_self_signed_cert
-
-        return generate_self_signed_cert(self._cert_dir, common_name=domain, clock=self._clock)
 
     def _keep_renewed(self, renewer: Renewer, after: float) -> None:
         from quadra_matrix.tls.renewer import keep_good
@@ -165,6 +156,7 @@ def setup_tls(
     trusted_hops: int = 0,
     identify_clients: bool = False,
     client_header: str | None = None,
+    challenges: CertificateStore | None = None,
     clock: Clock = SYSTEM_CLOCK,
     hook: Hook | None = None,
 ) -> TLSConfig:
@@ -177,15 +169,15 @@ def setup_tls(
 
     ``identify_clients`` sets ``g.client_identity`` for each request: who the verified certificate of its client is for,
     None without one. ``client_header`` names the header in which the trusted proxies pass it on; they must set it on
-    every request, or remove it.
+    every request, or remove it. ``challenges`` holds what a certificate authority is answered, whoever orders.
     """
     require(trusted_hops >= 0, "trusted_hops", trusted_hops, "0 or more")
     require(0 < https_port < 65536, "https_port", https_port, "a port")
     require(client_header is None or trusted_hops > 0, "client_header", client_header, "given with trusted_hops alone")
     if identify_clients or client_header is not None:
         _identify_clients(app, client_header)
-    challenges = ChallengeLayer(app.wsgi_app)
-    layer: WSGIApplication = challenges
+    answering = ChallengeLayer(app.wsgi_app, challenges)
+    layer: WSGIApplication = answering
     if redirect:
         layer = _RedirectLayer(layer, https_port, tuple(hosts), tuple(plain_paths))
     layer = _HeaderLayer(layer, SecurityHeaders(headers))
@@ -193,7 +185,7 @@ def setup_tls(
         layer = ProxyFix(layer, x_for=trusted_hops, x_proto=trusted_hops, x_host=trusted_hops)
     app.wsgi_app = layer  # type: ignore[method-assign]
     app.add_template_global(csp_nonce)
-    return TLSConfig(challenges=challenges, clock=clock, hook=hook)
+    return TLSConfig(challenges=answering, clock=clock, hook=hook)
 
 
 def _identify_clients(app: Flask, header: str | None) -> None:

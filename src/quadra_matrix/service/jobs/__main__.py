@@ -13,6 +13,7 @@ from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.service.backups.schedule import backing_up
+from quadra_matrix.service.certificates import renewing
 from quadra_matrix.service.deciding import deciding
 from quadra_matrix.service.jobs.attendant import TICK
 from quadra_matrix.service.jobs.local import LocalExecutor
@@ -50,6 +51,7 @@ def run(settings: Settings, kinds: Mapping[str, str], stop: threading.Event, clo
             contextlib.closing(Metrics(settings.metrics_dir)) as metrics,
             deciding(settings, database, clock, hook=metrics.hear),
             backing_up(settings, database, clock, hook=metrics.hear),
+            renewing(settings, database, clock, hook=metrics.hear),
             executor_for(settings, jobs, lock) as executor,
         ):
             runner = Runner(
