@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quadra_matrix.testing.kubernetes.cluster import Cluster
-from quadra_matrix.testing.kubernetes.defaults import fill
-from quadra_matrix.testing.kubernetes.kinds import NAMESPACE, Kind
+from quadra_matrix.testing.kubernetes.defaults import fill, select_own_pods
+from quadra_matrix.testing.kubernetes.kinds import JOB, NAMESPACE, Kind
 from quadra_matrix.testing.kubernetes.objects import Json, clone, dig, is_terminating, name_of
 from quadra_matrix.testing.kubernetes.problems import Refused, bad_request, invalid, not_found
 from quadra_matrix.testing.kubernetes.quota import check_quota
@@ -56,6 +56,8 @@ class Admission:
         fill(thing, target.kind)
         self.cluster.give_address(target.kind, thing)
         born = self.cluster.born(thing)
+        if target.kind is JOB:
+            select_own_pods(born)
         self._check(born, target.kind, None)
         check_quota(self.cluster.storage, target.kind, target.namespace)
         return Admitted(born, admitted.warnings)

@@ -9,11 +9,14 @@ from quadra_matrix.testing.kubernetes.admission import Admission
 from quadra_matrix.testing.kubernetes.answers import Answer, Stream
 from quadra_matrix.testing.kubernetes.cluster import Cluster
 from quadra_matrix.testing.kubernetes.deleting import Deleter
+from quadra_matrix.testing.kubernetes.kinds import ACCESS_REVIEW
 from quadra_matrix.testing.kubernetes.objects import Json
+from quadra_matrix.testing.kubernetes.podlogs import log_answer
 from quadra_matrix.testing.kubernetes.reading import Reader
 from quadra_matrix.testing.kubernetes.requests import Request, Target
 from quadra_matrix.testing.kubernetes.scale import scale_of
 from quadra_matrix.testing.kubernetes.schemas import Schemas
+from quadra_matrix.testing.kubernetes.subresources import Subresources
 from quadra_matrix.testing.kubernetes.tables import Tables
 from quadra_matrix.testing.kubernetes.writing import Writer
 
@@ -30,6 +33,12 @@ class Api:
     def answer(self, request: Request, target: Target) -> Answer | Stream:
         """Do what is asked and return the answer. Raises ``Refused``."""
         verb = target.verb
+        if target.subresource == "log":
+            return log_answer(self.cluster, request, target, self.over)
+        if target.subresource == "eviction":
+            return Subresources(self.cluster).evict(request, target)
+        if target.kind is ACCESS_REVIEW:
+            return Subresources(self.cluster).review(request)
         if verb in {"get", "list", "watch"}:
             return self._read(request, target)
         if verb in {"delete", "deletecollection"}:

@@ -13,6 +13,7 @@ from quadra_matrix.testing.kubernetes.history import History
 from quadra_matrix.testing.kubernetes.images import Image
 from quadra_matrix.testing.kubernetes.kinds import NAMESPACE, POD, SERVICE, Kind
 from quadra_matrix.testing.kubernetes.objects import Json, clone, moment, name_of, namespace_of
+from quadra_matrix.testing.kubernetes.processes import Processes
 from quadra_matrix.testing.kubernetes.storage import Key, Storage
 
 NEVER = float("inf")
@@ -37,12 +38,17 @@ class Cluster:
     every use; ``changed`` is notified after each change.
     """
 
-    def __init__(self, clock: Clock, images: Mapping[str, Image], capacity: int | None) -> None:
+    def __init__(
+        self, clock: Clock, images: Mapping[str, Image], capacity: int | None, processes: Processes | None = None
+    ) -> None:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.storage = Storage()
         self.images: MutableMapping[str, Image] = dict(images)
         self.capacity = capacity
+        self.processes = processes
+        self.loads: dict[tuple[str, str], float] = {}
+        """Namespace and name of an autoscaler -> how many pods its load needs."""
         self.controllers: list[Controller] = []
         self.marks: dict[tuple[str, str], float] = {}
         """An object's uid and the name of an event -> when it happened, in the cluster's time."""
@@ -60,7 +66,7 @@ class Cluster:
         """Let everything happen that is due by now."""
         with self.lock:
             until = self._clock.monotonic()
-            self._settle()
+            self._settle(at_once=self.processes is not None and self.processes.changed())
             while self._due <= until:
                 self.now = max(self.now, self._due)
                 self._settle(at_once=True)

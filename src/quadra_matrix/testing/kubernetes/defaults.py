@@ -44,6 +44,14 @@ def _job(spec: Json) -> None:
     _template(spec)
 
 
+def select_own_pods(job: Json) -> None:
+    """Let a new Job choose its pods by its uid, and let its template carry that."""
+    labels = {"batch.kubernetes.io/controller-uid": job["metadata"]["uid"]}
+    job["spec"]["selector"] = {"matchLabels": labels}
+    metadata = job["spec"]["template"]["metadata"]
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+
+
 def _template(spec: Json) -> None:
     template = spec.get("template")
     if isinstance(template, dict):

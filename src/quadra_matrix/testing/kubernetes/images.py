@@ -51,6 +51,8 @@ class Image:
     """Seconds that a Job's pod runs."""
     exit_code: int = 0
     """What a Job's pod ends with."""
+    process: bool = False
+    """Whether a Job's pod really starts the command of its container, as a process on this machine."""
     output: str = ""
     """What a pod's log holds."""
     answer: Handler | None = None

@@ -69,6 +69,7 @@ ENDPOINTS = Kind("", "v1", "endpoints", "Endpoints", True, ("ep",))
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap", True, ("cm",))
 EVENT = Kind("", "v1", "events", "Event", True, ("ev",), fields=frozenset(EVENT_FIELDS))
 QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota", True, ("quota",), STATUS)
+SECRET = Kind("", "v1", "secrets", "Secret", fields=FIELDS | {"type"})
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment", True, ("deploy",), SCALABLE, in_all=True)
 REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet", True, ("rs",), SCALABLE, in_all=True)
 JOB = Kind("batch", "v1", "jobs", "Job", True, (), STATUS, FIELDS | {"status.successful"}, in_all=True)
@@ -80,6 +81,7 @@ ROLE = Kind(RBAC, "v1", "roles", "Role")
 ROLE_BINDING = Kind(RBAC, "v1", "rolebindings", "RoleBinding")
 CLUSTER_ROLE = Kind(RBAC, "v1", "clusterroles", "ClusterRole", False)
 CLUSTER_ROLE_BINDING = Kind(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", False)
+GATEWAY_KIND = Kind(GATEWAY, "v1", "gateways", "Gateway", True, ("gtw",), STATUS)
 HTTP_ROUTE = Kind(GATEWAY, "v1", "httproutes", "HTTPRoute", True, (), STATUS)
 ACCESS_REVIEW = Kind(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, only_created=True
@@ -93,7 +95,7 @@ KINDS = (
     CONFIG_MAP,
     EVENT,
     QUOTA,
-    Kind("", "v1", "secrets", "Secret", fields=FIELDS | {"type"}),
+    SECRET,
     Kind("", "v1", "serviceaccounts", "ServiceAccount", True, ("sa",)),
     Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True, ("pvc",), STATUS),
     Kind("", "v1", "nodes", "Node", False, ("no",), STATUS),
@@ -111,7 +113,7 @@ KINDS = (
     CLUSTER_ROLE_BINDING,
     ACCESS_REVIEW,
     Kind(GATEWAY, "v1", "gatewayclasses", "GatewayClass", False, ("gc",), STATUS),
-    Kind(GATEWAY, "v1", "gateways", "Gateway", True, ("gtw",), STATUS),
+    GATEWAY_KIND,
     HTTP_ROUTE,
     Kind("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor", True, ("smon",)),
 )

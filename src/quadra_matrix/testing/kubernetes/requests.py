@@ -62,6 +62,11 @@ class Target:
     """What follows the subresource: the path within a pod."""
 
     @property
+    def resource(self) -> str:
+        """Return the resource with its subresource, as rules name it: ``pods/log``."""
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+    @property
     def key(self) -> Key:
         """Return the place of the object."""
         return Key(self.kind, self.namespace, self.name)
