@@ -35,7 +35,8 @@ QuadraError
 │   ├── QueueFull           as many jobs wait as may wait; says when to come back
 │   ├── KeyReused           an Idempotency-Key came again with another request
 │   ├── JobOver             the job has ended and cannot be cancelled
-│   └── JobLost             somebody else has the job, or it ended meanwhile
+│   ├── JobLost             somebody else has the job, or it ended meanwhile
+│   └── JobLogUnavailable   where the job ran does not tell what it wrote
 ├── RequestRefused          a view refuses a request on purpose; carries the status and the places
 ├── ResponseMismatch        an answer breaks the schema that its view promised
 ├── AlreadyServing          a service uses the data folder; two would fight over it
@@ -325,6 +326,14 @@ class JobLost(JobRefused):
     def __init__(self, job: str, state: str) -> None:
         super().__init__(f"job {job} is {state} and no longer ours to change")
         self.job, self.state = job, state
+
+
+class JobLogUnavailable(JobRefused):
+    """Where a job ran does not tell what it wrote."""
+
+    def __init__(self, job: str, reason: str) -> None:
+        super().__init__(f"the log of job {job} cannot be read: {reason}")
+        self.job, self.reason = job, reason
 
 
 class RequestRefused(QuadraError):

@@ -22,6 +22,7 @@ PATHS = {
     "/api/train",
     "/api/train/{job}",
     "/api/train/{job}/cancel",
+    "/api/train/{job}/logs",
     "/api/datasets",
     "/api/datasets/{id}",
     "/api/models",

@@ -29,6 +29,7 @@ from quadra_matrix.service.documentation import describe_api
 from quadra_matrix.service.experiments import close
 from quadra_matrix.service.health import Check, State, examine
 from quadra_matrix.service.jobs.__main__ import last_beat
+from quadra_matrix.service.jobs.logs import log_reader
 from quadra_matrix.service.models.datasets import Datasets
 from quadra_matrix.service.models.experiments import ModelExperiments
 from quadra_matrix.service.models.inference import Inference
@@ -186,6 +187,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock, built: ExitStack) ->
             queue_limit=settings.queue_limit,
             stopping=settings.stopping_file.exists,
             carried=tracing.carried,
+            read_log=log_reader(settings, parts.jobs),
             clock=clock,
         ),
         dataset_routes(parts.datasets, max_upload_bytes=settings.max_upload_bytes),

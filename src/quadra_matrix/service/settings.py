@@ -54,6 +54,7 @@ class ExecutorName(enum.StrEnum):
 
     LOCAL = "local"
     DASK = "dask"
+    KUBERNETES = "kubernetes"
 
 
 class LogLevel(enum.StrEnum):
@@ -179,10 +180,16 @@ class Settings(BaseSettings):
     """Seconds that requests in flight have to finish after a stop signal."""
 
     executor: ExecutorName = ExecutorName.LOCAL
-    """Who runs training jobs: local processes, or a Dask cluster."""
+    """Who runs training jobs: local processes, a Dask cluster, or Jobs of a Kubernetes cluster."""
 
     dask_address: str | None = None
     """Address of a running Dask scheduler, such as tcp://127.0.0.1:8786; needed by the dask executor."""
+
+    kubernetes_pod: str | None = None
+    """Pod whose image, variables and volumes the pods of jobs get; unset means the service's own."""
+
+    kubernetes_namespace: str | None = None
+    """Namespace of the service's pod and of the Jobs; unset means that of the cluster's configuration."""
 
     max_running_jobs: Count = 2
     """Training jobs that run at once; the others wait."""

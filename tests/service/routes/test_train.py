@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from flask.testing import FlaskClient
 
 from quadra_matrix.service.app import create_app
 from quadra_matrix.service.jobs import machine
-from quadra_matrix.service.settings import Settings
+from quadra_matrix.service.jobs.attendant import log_file
+from quadra_matrix.service.settings import ExecutorName, Settings
 from quadra_matrix.storage.sql.jobs import SqlJobs
+from quadra_matrix.testing.kubernetes import FakeKubernetes
 
 REQUEST = {"model": "cancer", "data": {"source": "builtin", "name": "breast_cancer"}}
 INLINE = {"model": "m", "data": {"source": "inline", "columns": ["a", "target"], "rows": [[1, 0], [2, 1]]}}
@@ -134,3 +137,33 @@ def test_a_request_that_does_not_fit_names_the_field(client: FlaskClient) -> Non
 
     assert answer.status_code == 422
     assert any("colour" in error["pointer"] for error in answer.json["errors"])
+
+
+def test_a_jobs_log_is_its_last_part(client: FlaskClient, settings: Settings) -> None:
+    job = ask(client).json["id"]
+    empty = client.get(f"/api/train/{job}/logs")
+    path = log_file(settings, job)
+    path.parent.mkdir(parents=True)
+    path.write_text("x" * 70_000 + "end\n")
+
+    answer = client.get(f"/api/train/{job}/logs")
+
+    assert empty.json == {"job": job, "text": ""}
+    assert (len(answer.json["text"]), answer.json["text"][-4:]) == (65_536, "end\n")
+    assert client.get(f"/api/train/{'0' * 32}/logs").status_code == 404
+
+
+def test_a_log_that_cannot_be_read_is_a_problem(
+    settings: Settings, jobs: SqlJobs, tmp_path: Path, monkeypatch: Any
+) -> None:
+    config = tmp_path / "kubeconfig"
+    with FakeKubernetes() as cluster:
+        cluster.kubeconfig(config)
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    app = create_app(settings.model_copy(update={"executor": ExecutorName.KUBERNETES}))
+    client = app.test_client()
+    job = ask(client).json["id"]
+
+    answer = client.get(f"/api/train/{job}/logs")
+
+    assert (answer.status_code, answer.json["type"]) == (503, "urn:quadra-matrix:problem:job-log-unavailable")

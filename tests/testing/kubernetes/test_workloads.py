@@ -89,6 +89,15 @@ def test_a_finished_job_goes_after_its_time(cluster: FakeKubernetes, client: Cli
     assert client.get(f"{CORE}/pods")["items"] == []
 
 
+def test_the_pods_of_a_job_outlive_it_unless_told_otherwise(cluster: FakeKubernetes, client: Client) -> None:
+    cluster.create(job())
+
+    client.call("DELETE", f"{BATCH}/jobs/train")
+
+    (pod,) = client.get(f"{CORE}/pods")["items"]
+    assert pod["metadata"]["ownerReferences"] == []
+
+
 def test_the_template_of_a_job_is_fixed(cluster: FakeKubernetes, client: Client) -> None:
     cluster.create(job())
     patch = {"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}
@@ -119,7 +128,7 @@ def test_a_deleted_job_ends_its_process(real: FakeKubernetes) -> None:
     real.create(job(command=[sys.executable, "-c", "import time; time.sleep(600)"]))
     wait_until(lambda: client.get(f"{CORE}/pods")["items"][0]["status"]["phase"] == "Running", "the pod to run")
 
-    client.call("DELETE", f"{BATCH}/jobs/train")
+    client.call("DELETE", f"{BATCH}/jobs/train?propagationPolicy=Background")
 
     wait_until(lambda: client.get(f"{CORE}/pods")["items"] == [], "the pod to go")
 

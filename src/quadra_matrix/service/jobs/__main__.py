@@ -131,6 +131,14 @@ def executor_for(settings: Settings, jobs: SqlJobs, lock: int) -> Iterator[Execu
         with DaskExecutor(str(settings.dask_address)) as cluster:
             yield cluster
         return
+    if settings.executor is ExecutorName.KUBERNETES:
+        from quadra_matrix.service.jobs.kubernetes import KubernetesExecutor
+
+        with KubernetesExecutor(
+            jobs, pod=settings.kubernetes_pod, namespace=settings.kubernetes_namespace
+        ) as kubernetes:
+            yield kubernetes
+        return
     with LocalExecutor(jobs, settings, keep=(lock,)) as local:
         yield local
 

@@ -17,6 +17,9 @@ from quadra_matrix.store import JobState, JobStore, new_id
 
 log = logging.getLogger(__name__)
 
+WORK = "quadra_matrix.service.jobs.work"
+"""The process of a job."""
+
 TICK = 0.2
 """Seconds between two looks at a job and its process."""
 
@@ -41,8 +44,12 @@ class Attendant:
         settings: Settings,
         clock: Clock = SYSTEM_CLOCK,
         keep: tuple[int, ...] = (),
+        to_file: bool = True,
     ) -> None:
-        """Take hold of the job and start ``work`` (module:function). Raises ``JobLost`` when it is somebody else's."""
+        """Take hold of the job and start ``work`` (module:function). Raises ``JobLost`` when it is somebody else's.
+
+        The output of its process goes to the job's log file, or to where this process writes.
+        """
         self.job = job
         self._jobs, self._clock, self._lease = jobs, clock, settings.job_lease_seconds
         self._holder = new_id(clock.now())
@@ -50,7 +57,8 @@ class Attendant:
         self._renewed = clock.monotonic()
         self._stopped: float | None = None
         self._lost = False
-        self._process = _started(job, self._holder, work, settings, keep)
+        begin = _started if to_file else _started_beside
+        self._process = begin(job, self._holder, work, settings, keep)
 
     def tick(self) -> bool:
         """Do what is due and tell whether the job is over."""
@@ -109,7 +117,14 @@ def _started(job: str, holder: str, work: str, settings: Settings, keep: tuple[i
     path = log_file(settings, job)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as output:
-        return start("quadra_matrix.service.jobs.work", job, holder, work, settings=settings, output=output, keep=keep)
+        return start(WORK, job, holder, work, settings=settings, output=output, keep=keep)
+
+
+def _started_beside(
+    job: str, holder: str, work: str, settings: Settings, keep: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    """Start the job's process with its output where ours goes: in a pod, that is the pod's log."""
+    return start(WORK, job, holder, work, settings=settings, keep=keep)
 
 
 def read_log(settings: Settings, job: str, most: int = 65_536) -> str:

@@ -111,6 +111,19 @@ def show(url: str, job: str, as_json: bool) -> None:
     _show(request(f"{url}/api/train/{job}"), as_json, judge=False)
 
 
+@jobs.command()
+@click.argument("job")
+@url_option
+@json_option
+def logs(url: str, job: str, as_json: bool) -> None:
+    """Print what a job's process wrote last, at most 64 KiB."""
+    found = request(f"{url}/api/train/{job}/logs")
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(found["text"], nl=False)
+
+
 @jobs.command("follow")
 @click.argument("job")
 @hub_option

@@ -10,12 +10,10 @@ import logging
 from collections.abc import Sequence
 from types import TracebackType
 
-from quadra_matrix.clock import SYSTEM_CLOCK
-from quadra_matrix.errors import JobLost, MissingExtra
-from quadra_matrix.service.jobs.attendant import TICK, Attendant, read_log
+from quadra_matrix.errors import MissingExtra
+from quadra_matrix.service.jobs.attend import attend
+from quadra_matrix.service.jobs.attendant import read_log
 from quadra_matrix.service.settings import load
-from quadra_matrix.storage.sql import Database
-from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.store import Job
 
 try:
@@ -71,20 +69,6 @@ class DaskExecutor:
     ) -> None:
         """Leave the cluster and what runs there."""
         self._client.close(timeout=CONNECT)
-
-
-def attend(job: str, work: str) -> None:
-    """Hold one job until it is over. Runs in a thread of a worker, which reads the settings of its own machine."""
-    settings = load()
-    database = Database(settings.database_url)
-    try:
-        attendant = Attendant(job, work, jobs=SqlJobs(database), settings=settings)
-        while not attendant.tick():
-            SYSTEM_CLOCK.sleep(TICK)
-    except JobLost as lost:
-        log.warning("%s", lost)
-    finally:
-        database.close()
 
 
 def log_here(job: str) -> str:

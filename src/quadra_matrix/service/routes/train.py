@@ -13,7 +13,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from quadra_matrix.api.flask import documented, validated
 from quadra_matrix.api.problem import Problem
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
-from quadra_matrix.errors import JobOver, KeyReused, QuadraError, QueueFull, ServiceStopping, UnknownJob
+from quadra_matrix.errors import (
+    JobLogUnavailable,
+    JobOver,
+    KeyReused,
+    QuadraError,
+    QueueFull,
+    ServiceStopping,
+    UnknownJob,
+)
 from quadra_matrix.service.jobs import machine
 from quadra_matrix.service.jobs.submit import submit_training
 from quadra_matrix.service.models.request import TrainingRequest
@@ -21,6 +29,7 @@ from quadra_matrix.store import Job, JobState, JobStore
 
 STATUSES: Mapping[type[QuadraError], int] = {
     UnknownJob: 404,
+    JobLogUnavailable: 503,
     JobOver: 409,
     KeyReused: 409,
     QueueFull: 429,
@@ -44,6 +53,9 @@ EXAMPLES = {
         "folds": 2,
     },
 }
+
+MAX_LOG = 65_536
+"""Characters of a log that are answered: the last ones."""
 
 JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id of a job: 32 hexadecimal digits.")]
 
@@ -84,6 +96,16 @@ class JobList(BaseModel):
     """Give it as ``before`` to see older jobs; null at the end."""
 
 
+class JobLog(BaseModel):
+    """What the process of a job wrote last."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    job: JobId
+    text: Annotated[str, Field(max_length=MAX_LOG)]
+    """At most the last 64 KiB; empty before the job wrote anything, and once its log is gone."""
+
+
 class JobPath(BaseModel):
     """Names one job."""
 
@@ -122,12 +144,14 @@ def train_routes(
     *,
     queue_limit: int,
     stopping: Callable[[], bool],
+    read_log: Callable[[str], str],
     carried: Callable[[], Mapping[str, str]] = no_trace,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Blueprint:
     """Return the routes of training jobs.
 
-    ``stopping`` tells whether the service is being stopped, ``carried`` the trace that a request's job goes on with.
+    ``stopping`` tells whether the service is being stopped, ``read_log`` returns what a job wrote, ``carried`` the trace
+    that a request's job goes on with.
     """
     routes = Blueprint("train", __name__, url_prefix="/api/train")
 
@@ -161,6 +185,13 @@ def train_routes(
     def shown(path: JobPath) -> TrainingResponse:
         """Show one job."""
         return view(jobs.get(path.job))
+
+    @routes.get("/<job>/logs")
+    @validated(responses={404: Problem, 503: Problem})
+    def logs(path: JobPath) -> JobLog:
+        """Return what the job's process wrote last, wherever it ran."""
+        job = jobs.get(path.job)
+        return JobLog(job=job.id, text=read_log(job.id)[-MAX_LOG:])
 
     @routes.post("/<job>/cancel")
     @validated(status=202, responses={404: Problem, 409: Problem})

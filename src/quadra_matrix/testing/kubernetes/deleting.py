@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from quadra_matrix.testing.kubernetes.answers import Answer
 from quadra_matrix.testing.kubernetes.bodies import json_body
 from quadra_matrix.testing.kubernetes.cluster import Cluster
+from quadra_matrix.testing.kubernetes.kinds import JOB
 from quadra_matrix.testing.kubernetes.objects import Json, dig, name_of
 from quadra_matrix.testing.kubernetes.problems import conflict
 from quadra_matrix.testing.kubernetes.reading import Reader
@@ -43,7 +44,9 @@ class Deleter:
         """Delete an object and return what the server says of it."""
         if request.is_dry or options.get("dryRun"):
             return thing
-        if options.get("propagationPolicy") == "Orphan" or options.get("orphanDependents"):
+        # The pods of a Job outlive it unless the client says otherwise, in the real server too.
+        policy = options.get("propagationPolicy") or ("Orphan" if target.kind is JOB else "Background")
+        if policy == "Orphan" or options.get("orphanDependents"):
             self._orphan(thing)
         self.cluster.delete(target.kind, thing, options.get("gracePeriodSeconds"))
         self.cluster.settled()
