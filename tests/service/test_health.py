@@ -167,6 +167,22 @@ def test_metrics_count_requests_of_all_workers(settings: Settings) -> None:
     assert 'quadra_training_jobs{state="running"} 0.0' in answer.text
 
 
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=0.1", "application/openmetrics-text"),
+        ("text/plain;version=0.0.4", "text/plain"),
+        ("*/*", "text/plain"),
+        ("nonsense/;;q=", "text/plain"),
+    ],
+)
+def test_metrics_are_in_the_format_that_the_scraper_asks_for(settings: Settings, accept: str, media: str) -> None:
+    answer = client(settings).get("/metrics", headers={"Accept": accept})
+
+    assert (answer.status_code, answer.mimetype, answer.headers["Vary"]) == (200, media, "Accept")
+    assert answer.data.endswith(b"# EOF\n") == (media != "text/plain")
+
+
 def test_an_unknown_path_is_answered_with_a_problem(settings: Settings) -> None:
     answer = client(settings).get("/nowhere")
 

@@ -217,7 +217,7 @@ def test_every_request_is_counted_once_by_route_and_status() -> None:
     counted: list[tuple[str, str | None, int]] = []
 
     class Counts:
-        def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        def request(self, method: str, route: str | None, status: int, seconds: float, trace_id: int = 0) -> None:
             assert seconds >= 0
             counted.append((method, route, status))
 

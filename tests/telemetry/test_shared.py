@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.mmap_dict import MmapedDict
 
-from quadra_matrix.telemetry.shared import SMALLEST, Count, Durations, NumberFile, SharedSeries
+from quadra_matrix.telemetry.durations import Durations
+from quadra_matrix.telemetry.shared import SMALLEST, Count, NumberFile, SharedSeries
 
 ON_A_FULL_DISK = """
 import logging, resource, sys

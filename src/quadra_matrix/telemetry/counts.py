@@ -8,5 +8,5 @@ from typing import Protocol
 class CountsRequests(Protocol):
     """What wants to know of each answered request."""
 
-    def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count one request; ``route`` is the matched pattern, or None."""
+    def request(self, method: str, route: str | None, status: int, seconds: float, trace_id: int = 0) -> None:
+        """Count one request; ``route`` is the matched pattern, or None, and ``trace_id`` 0 where none is recorded."""

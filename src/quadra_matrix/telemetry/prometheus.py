@@ -6,24 +6,32 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.mmap_dict import mmap_key
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from quadra_matrix.errors import QuadraError
+from quadra_matrix.telemetry.durations import Durations, newest
 from quadra_matrix.telemetry.labels import Combinations, Labels, shown_value
-from quadra_matrix.telemetry.shared import Count, Durations, SharedSeries
+from quadra_matrix.telemetry.shared import Count, SharedSeries
 from quadra_matrix.telemetry.table import Metric
 
 log = logging.getLogger(__name__)
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds: a prediction takes one millisecond, a slow upload ten seconds."""
+
+
+Series = tuple[str, frozenset[tuple[str, str]]]
+"""Name and labels of one number."""
 
 
 class Counter:
@@ -106,9 +114,37 @@ class Gauge:
 
 def exposition(series: SharedSeries, gauges: Iterable[Gauge], accept: str) -> tuple[bytes, str]:
     """Return all numbers in the format that the header ``accept`` asks for, and its content type."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(series.folder))
-    for gauge in gauges:
-        registry.register(gauge)
     encode, content_type = choose_encoder(accept)
+    numbers = MultiProcessCollector(None, str(series.folder))
+    has_exemplars = content_type.startswith("application/openmetrics-text")
+    registry = CollectorRegistry()
+    for collector in (WithExemplars(numbers, series.folder) if has_exemplars else numbers, *gauges):
+        registry.register(collector)
     return encode(registry), content_type
+
+
+class WithExemplars(Collector):
+    """Numbers whose buckets name a trace each, where one was recorded; a process's example serves all."""
+
+    def __init__(self, numbers: Collector, folder: Path) -> None:
+        self._numbers, self._folder = numbers, folder
+
+    def collect(self) -> Iterable[Family]:
+        """Return every family of metrics."""
+        examples = self._examples()
+        for family in self._numbers.collect():
+            family.samples = [
+                sample._replace(exemplar=examples.get((sample.name, frozenset(sample.labels.items()))))
+                for sample in family.samples
+            ]
+            yield family
+
+    def _examples(self) -> dict[Series, Exemplar]:
+        """Return the newest example of each bucket, of all processes."""
+        files = [MmapedDict.read_all_values_from_file(str(file)) for file in self._folder.glob("exemplar_*.marks")]
+        found = newest((key, left, right) for file in files for key, left, right, _ in file)
+        keys = [(json.loads(key), example) for key, example in found.items()]
+        return {
+            (name, frozenset(labels.items())): Exemplar({"trace_id": example.trace_id}, example.seconds, example.at)
+            for (_, name, labels, _), example in keys
+        }

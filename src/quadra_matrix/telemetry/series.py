@@ -11,9 +11,10 @@ from quadra_matrix import __version__
 from quadra_matrix.events import Event
 from quadra_matrix.events.breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
 from quadra_matrix.telemetry.circuits import Circuit, CircuitMetrics
+from quadra_matrix.telemetry.durations import Durations
 from quadra_matrix.telemetry.listener import Listener, Note, no_note
 from quadra_matrix.telemetry.prometheus import Counter, Gauge, Histogram, exposition
-from quadra_matrix.telemetry.shared import Count, Durations, SharedSeries
+from quadra_matrix.telemetry.shared import Count, SharedSeries
 from quadra_matrix.telemetry.table import BUILD, DURATIONS, JOBS, REQUESTS, SPANS
 
 State = TypeVar("State", bound=str)
@@ -43,10 +44,10 @@ class Metrics:
         self._answers: dict[tuple[str, str | None, int], tuple[Count, Durations]] = {}
         self._spans = Counter(self._series, SPANS)
 
-    def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count one answered request. ``route`` is the matched pattern, or None."""
+    def request(self, method: str, route: str | None, status: int, seconds: float, trace_id: int = 0) -> None:
+        """Count one answered request. ``route`` is the matched pattern, or None; the trace, if recorded, an example."""
         count, durations = self._answers.get((method, route, status)) or self._answer(method, route, status)
-        durations.observe(seconds, count)
+        durations.observe(seconds, count, trace_id)
 
     def _answer(self, method: str, route: str | None, status: int) -> tuple[Count, Durations]:
         """Return the series that such a request is counted in; made-up methods are not remembered."""

@@ -7,7 +7,6 @@ worker goes on where its predecessor stopped. What was added is there for the ot
 
 from __future__ import annotations
 
-import bisect
 import errno
 import logging
 import mmap
@@ -23,7 +22,8 @@ from quadra_matrix.telemetry.slot import Slot
 
 log = logging.getLogger(__name__)
 
-KINDS = ("counter", "histogram")
+KINDS = {"counter": "db", "histogram": "db", "exemplar": "marks"}
+"""Kind of number to the ending of its files; prometheus_client reads those that end with ``.db``."""
 SMALLEST = 64 * 1024
 """Bytes of a new file: a few hundred series."""
 _COUNT, _PAIR = struct.Struct("i"), struct.Struct("dd")
@@ -35,7 +35,7 @@ class NumberFile:
     """Doubles by key in one mapped file. Whoever writes holds a lock; readers in other processes need none.
 
     The layout is that of prometheus_client: how many bytes are in use; then for each key its length, the key in UTF-8
-    and spaces up to a multiple of eight bytes, and two doubles, the number and a time that nobody reads.
+    and spaces up to a multiple of eight bytes, and two doubles; of a counter the second is not used.
     """
 
     numbers: memoryview[float]
@@ -152,7 +152,9 @@ class SharedSeries:
 
     def _open(self) -> None:
         self._slot = Slot(self.folder)
-        self._files = {kind: NumberFile(self.folder / f"{kind}_{self._slot.number}.db") for kind in KINDS}
+        self._files = {
+            kind: NumberFile(self.folder / f"{kind}_{self._slot.number}.{end}") for kind, end in KINDS.items()
+        }
         self.is_open = True
 
     def _let_go(self) -> None:
@@ -169,8 +171,8 @@ class SharedSeries:
             if not self._is_full:  # once: every new series would say so
                 self._is_full = True
                 log.warning("new series are not counted: %s", failed)
-            row.places = list(range(len(row.keys)))
-            row.numbers = memoryview(bytearray(8 * len(row.keys))).cast("d")
+            row.places = list(range(0, 2 * len(row.keys), 2))
+            row.numbers = memoryview(bytearray(16 * len(row.keys))).cast("d")
 
 
 class Row:
@@ -200,29 +202,3 @@ class Count(Row):
         with series.lock:
             if series.is_open or series.reopen():
                 self.numbers[self.places[0]] += amount
-
-
-class Durations(Row):
-    """A sum of seconds, and how many fell between which ``bounds``.
-
-    ``keys`` are those of the sum and of each bucket: one more than bounds.
-    """
-
-    __slots__ = ("_bounds",)
-    kind = "histogram"
-
-    def __init__(self, series: SharedSeries, keys: Sequence[str], bounds: Sequence[float]) -> None:
-        super().__init__(series, keys)
-        self._bounds = bounds
-
-    def observe(self, seconds: float, also: Count | None = None) -> None:
-        """Count one duration, and one in ``also``."""
-        bucket = 1 + bisect.bisect_left(self._bounds, seconds)
-        series = self._series
-        with series.lock:
-            if series.is_open or series.reopen():
-                numbers, places = self.numbers, self.places
-                numbers[places[0]] += seconds
-                numbers[places[bucket]] += 1.0
-                if also is not None:
-                    also.numbers[also.places[0]] += 1.0

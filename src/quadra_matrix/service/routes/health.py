@@ -98,6 +98,6 @@ def health_routes(
     def prometheus() -> Response:
         """Return the numbers of all workers in Prometheus text."""
         text, content_type = metrics.exposition(request.headers.get("Accept", ""))
-        return Response(text, content_type=content_type)
+        return Response(text, content_type=content_type, headers={"Vary": "Accept"})
 
     return routes

@@ -95,7 +95,8 @@ class TracedServer:
         """Count a request and end its span."""
         code, pattern = _code(status), route or environ.get(ROUTE)
         if self._counts is not None:
-            self._counts.request(environ["REQUEST_METHOD"], pattern, code, self._monotonic() - began)
+            trace_id = 0 if span is None else span.trace_id
+            self._counts.request(environ["REQUEST_METHOD"], pattern, code, self._monotonic() - began, trace_id)
         if span is not None:
             finish(span, environ, pattern, code, environ.pop(ERROR, None) or error)
 
