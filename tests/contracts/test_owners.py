@@ -30,6 +30,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "grpc": ("telemetry/grpc.py",),
     "josepy": ("tls/acme.py",),
     "httpx2": ("delivery/kubernetes/cluster.py", "service/jobs/kubernetes.py"),
+    "joserfc": ("access/jose.py", "testing/oidc.py"),
     "itsdangerous": ("*/flask.py", "*/flask/*", "service/*"),
     "ibis": ("experiments/warehouse.py",),
     "onnx": ("service/models/onnx.py",),

@@ -24,6 +24,7 @@ from quadra_matrix.service.secret import new_secret
 from quadra_matrix.service.settings import SCOPES, Settings, load
 from quadra_matrix.storage.migrations import upgrade
 from quadra_matrix.storage.sql import Database
+from quadra_matrix.testing.oidc import fake_issuer
 from tests.api.serving import served
 
 AFAR = {"REMOTE_ADDR": "203.0.113.9"}
@@ -218,6 +219,35 @@ def test_an_operator_signs_in_to_the_service(client: FlaskClient, key: Keys) -> 
     assert client.post(**change, headers=token).status_code == 200
     assert client.delete("/api/session", headers=token).status_code == 204
     assert client.get("/admin/circuit-breakers").status_code == 401
+
+
+def test_a_token_of_the_issuer_is_accepted_and_documented(settings: Settings) -> None:
+    with fake_issuer() as issuer:
+        named = {"oidc_issuer": issuer.url, "oidc_audience": "quadra", "oidc_scope_prefix": "quadra:"}
+        client = create_app(settings.model_copy(update=named)).test_client()
+        good, other = issuer.token(scope="quadra:read write"), issuer.token(aud="other")
+
+        assert client.get("/api/train", headers=bearer(good)).status_code == 200
+        assert client.post("/api/train", headers=bearer(good)).status_code == 403
+        assert client.get("/api/train", headers=bearer(other)).status_code == 401
+        opened = client.post("/api/session", json={"credential": good})
+        assert opened.json["subject"] == f"{issuer.url}|ada"
+        document = client.get("/api/openapi.json").json
+        place = f"{issuer.url}/.well-known/openid-configuration"
+        assert document["components"]["securitySchemes"]["oidc"] == {
+            "type": "openIdConnect", "openIdConnectUrl": place,
+        }  # fmt: skip
+        assert {"oidc": ["read"]} in document["paths"]["/api/train"]["get"]["security"]
+
+
+def test_an_issuer_is_named_with_its_audience_and_asked_securely() -> None:
+    for given, variable in (
+        ({"oidc_issuer": "https://issuer.example"}, "QUADRA_OIDC_AUDIENCE"),
+        ({"oidc_issuer": "http://issuer.example", "oidc_audience": "quadra"}, "QUADRA_OIDC_ISSUER"),
+    ):
+        with pytest.raises(InvalidSettings) as refused:
+            load(**given)
+        assert list(refused.value.problems) == [variable]
 
 
 def test_limits_of_the_service_are_told_and_documented_where_they_hold(settings: Settings, key: Keys) -> None:

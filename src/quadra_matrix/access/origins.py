@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from quadra_matrix.errors import InvalidValue, require
+from quadra_matrix.loopback import is_loopback
 
 ANY_ORIGIN = "*"
 
@@ -29,6 +30,14 @@ def require_origin(origin: str) -> str:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
     return f"{parts.scheme}://{host}{shown}"
+
+
+def require_secure(url: str) -> str:
+    """Return an address whose answer nobody on the way can change; raise ``InvalidValue`` for any other."""
+    parts = urlsplit(url)
+    is_secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    require(is_secure and bool(parts.hostname), "address", url, "https, or http on this machine")
+    return url
 
 
 @dataclass(frozen=True, slots=True)

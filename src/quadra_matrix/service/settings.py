@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from quadra_matrix.access.limits import read_limit
-from quadra_matrix.access.origins import ANY_ORIGIN, require_origin
+from quadra_matrix.access.origins import ANY_ORIGIN, require_origin, require_secure
 from quadra_matrix.errors import InvalidSettings, InvalidValue
 from quadra_matrix.loopback import is_loopback
 from quadra_matrix.service.secret import weakness
@@ -224,6 +224,18 @@ class Settings(BaseSettings):
     allow_anonymous_writes: bool = False
     """Let production start although anonymous callers may write or operate."""
 
+    oidc_issuer: str | None = None
+    """Address of the OpenID Connect issuer whose bearer tokens are accepted, as its tokens name it."""
+
+    oidc_audience: str | None = None
+    """What the issuer's tokens must name as their audience: this service."""
+
+    oidc_scope_claim: str = Field(default="scope", min_length=1)
+    """Claim that holds the scopes, by dots for one inside another: scope, roles, realm_access.roles."""
+
+    oidc_scope_prefix: str = ""
+    """What the service's scopes begin with in that claim, such as quadra:."""
+
     previous_secret_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), repr=False
     )
@@ -299,6 +311,18 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is no scope; the scopes are {', '.join(sorted(SCOPES))}")
         return scopes
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_asked_securely(cls, issuer: str | None) -> str | None:
+        return None if issuer is None else require_secure(issuer)
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _is_given_for_the_issuer(cls, audience: str | None, rest: ValidationInfo) -> str | None:
+        if rest.data.get("oidc_issuer") and not audience:
+            raise ValueError("tokens of the issuer for other services would be accepted; say which are for this one")
+        return audience
 
     @field_validator("rate_limits")
     @classmethod

@@ -78,7 +78,10 @@ REFINEMENTS = {
 
 def schemes(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     """Return the OpenAPI security schemes that hold with these settings."""
-    return SCHEMES
+    if settings.oidc_issuer is None:
+        return SCHEMES
+    place = f"{settings.oidc_issuer.rstrip('/')}/.well-known/openid-configuration"
+    return {**SCHEMES, "oidc": {"type": "openIdConnect", "openIdConnectUrl": place}}
 
 
 def secured(operation: Operation, app: Flask, settings: Settings) -> Operation:

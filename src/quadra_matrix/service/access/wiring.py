@@ -11,10 +11,12 @@ from flask import Flask, Response
 
 from quadra_matrix.access.flask import Access, setup_access, setup_cors, setup_rate_limits, setup_sign_in
 from quadra_matrix.access.flask.answers import STATUSES
+from quadra_matrix.access.gate import GateOptions, Tokens
 from quadra_matrix.access.identity import EVERYTHING
 from quadra_matrix.access.keyring import Keyring
 from quadra_matrix.access.keys import pepper
 from quadra_matrix.access.limiter import Guard, Limiter, MemoryBuckets
+from quadra_matrix.access.origins import Origins
 from quadra_matrix.api.flask import problem_response
 from quadra_matrix.api.problem import kind_of
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
@@ -54,6 +56,33 @@ def keyring_of(settings: Settings, database: Database, clock: Clock = SYSTEM_CLO
     return Keyring(SqlKeys(database), [pepper(each) for each in secrets], changes=changes, clock=clock)
 
 
+def tokens_of(settings: Settings, clock: Clock = SYSTEM_CLOCK, *, hook: Hook = ignore) -> Tokens | None:
+    """Return what verifies the tokens of the issuer in the settings; None without one."""
+    if settings.oidc_issuer is None:
+        return None
+    from quadra_matrix.access.claims import ClaimRules
+    from quadra_matrix.access.issuer import Issuer  # the extra is needed only where an issuer is set
+    from quadra_matrix.access.tokens import OidcTokens
+
+    rules = ClaimRules(
+        settings.oidc_issuer,
+        settings.oidc_audience or "",
+        scope_claim=settings.oidc_scope_claim,
+        scope_prefix=settings.oidc_scope_prefix,
+    )
+    return OidcTokens(Issuer(settings.oidc_issuer, hook=hook, clock=clock), rules, clock=clock)
+
+
+def gate_options(settings: Settings) -> GateOptions:
+    """Return who is let in without a credential: development is open on this machine only."""
+    in_production = settings.environment is Environment.PRODUCTION
+    return GateOptions(
+        anonymous_scopes=frozenset(settings.anonymous_scopes),
+        local_scopes=frozenset() if in_production else frozenset({EVERYTHING}),
+        trusted_origins=Origins.of(settings.allowed_origins if settings.cors_credentials else ()),
+    )
+
+
 def limiter_of(settings: Settings, guard: Guard, built: ExitStack, *, hook: Hook = ignore) -> Limiter:
     """Return what counts calls: Redis where there is one, behind ``guard``; else each process for itself."""
     if not settings.redis_url:
@@ -68,17 +97,18 @@ def limiter_of(settings: Settings, guard: Guard, built: ExitStack, *, hook: Hook
 
 
 def guard(app: Flask, settings: Settings, keyring: Keyring, limiter: Limiter, *, hook: Hook = ignore) -> Access:
-    """Let only those call an operation of the service who have its scope; development is open on this machine only."""
-    in_production = settings.environment is Environment.PRODUCTION
+    """Let only those call an operation of the service who have its scope."""
+    options = gate_options(settings)
     setup_cors(app, settings.allowed_origins, credentials=settings.cors_credentials)
     access = setup_access(
         app,
         keyring,
+        tokens=tokens_of(settings, hook=hook),
         needs=NEEDS,
         default=OPERATE,
-        anonymous=settings.anonymous_scopes,
-        local=() if in_production else (EVERYTHING,),
-        trusted_origins=settings.allowed_origins if settings.cors_credentials else (),
+        anonymous=options.anonymous_scopes,
+        local=options.local_scopes,
+        trusted_origins=options.trusted_origins.listed,
         answer=_answer,
         hook=hook,
     )
