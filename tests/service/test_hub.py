@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from quadra_matrix.access.origins import Origins
 from quadra_matrix.service.hub import Hub, own_origins, subscription
 from quadra_matrix.service.jobs import machine
 from quadra_matrix.service.messages import WebSocketMessage
@@ -155,9 +156,10 @@ def test_an_address_says_what_a_client_wants() -> None:
 def test_own_pages_and_allowed_ones_may_connect() -> None:
     origins = own_origins(Settings(allowed_origins=("https://ops.example",)))
 
-    assert {"http://127.0.0.1:5000", "http://localhost:5000", "https://ops.example"} <= origins
-    assert own_origins(Settings(host="10.0.0.5")) == {"http://10.0.0.5:5000", "https://10.0.0.5:5000"}
-    assert "http://models.example:5000" in own_origins(Settings(host="models.example"))
+    assert {"http://127.0.0.1:5000", "http://localhost:5000", "https://ops.example"} <= origins.listed
+    assert own_origins(Settings(host="10.0.0.5")) == Origins.of(["http://10.0.0.5:5000", "https://10.0.0.5:5000"])
+    assert own_origins(Settings(host="models.example")).allows("http://models.example:5000")
+    assert own_origins(Settings(host="::1")).allows("http://[::1]:5000")
 
 
 async def converse(hub: Hub, path: str = "/ws", *, stuck: bool = False) -> list[MutableMapping[str, Any]]:
@@ -198,20 +200,20 @@ def test_a_reader_that_takes_nothing_is_told_to_come_back_later() -> None:
     log = MemoryLog()
     grow(log, [(1, JOBS[0])])
 
-    sent = asyncio.run(with_life(Hub(log, origins=frozenset(), patience=0.01), stuck=True))
+    sent = asyncio.run(with_life(Hub(log, origins=Origins.of([]), patience=0.01), stuck=True))
 
     assert sent[-1] == {"type": "websocket.close", "code": 1013}
 
 
 def test_a_full_hub_refuses() -> None:
-    sent = asyncio.run(with_life(Hub(MemoryLog(), origins=frozenset(), most_clients=0)))
+    sent = asyncio.run(with_life(Hub(MemoryLog(), origins=Origins.of([]), most_clients=0)))
 
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
 def test_a_hub_that_closes_lets_its_clients_go() -> None:
     checks = iter([False, False, True])
-    hub = Hub(MemoryLog(), origins=frozenset(), is_closing=lambda: next(checks))
+    hub = Hub(MemoryLog(), origins=Origins.of([]), is_closing=lambda: next(checks))
 
     sent = asyncio.run(with_life(hub))
 
@@ -232,7 +234,7 @@ def test_a_hub_without_its_log_does_not_start(caplog: pytest.LogCaptureFixture) 
         async def send(message: MutableMapping[str, Any]) -> None:
             said.append(message)
 
-        await Hub(NoLog(), origins=frozenset())({"type": "lifespan"}, receive, send)
+        await Hub(NoLog(), origins=Origins.of([]))({"type": "lifespan"}, receive, send)
         return str(said[0]["type"])
 
     assert asyncio.run(run()) == "lifespan.startup.failed"

@@ -12,13 +12,16 @@ import contextlib
 import ipaddress
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from quadra_matrix.errors import InvalidValue, require
+from quadra_matrix.access.flask.answers import STATUSES
+from quadra_matrix.access.origins import Origins
+from quadra_matrix.errors import AccessRefused, Forbidden, InvalidValue, Unauthenticated, require
 from quadra_matrix.service.feed import BETWEEN_LOOKS, Feed
 from quadra_matrix.service.settings import Settings
 from quadra_matrix.store import JobLog
@@ -37,7 +40,11 @@ MOST_CLIENTS = 2000
 SECURITY = [(name.lower().encode(), value.encode()) for name, value in SecurityHeaders(HeaderOptions()).plain]
 """Security headers of the hub's few answers in HTTP."""
 
+RECHECK = 15.0
+"""Seconds after which it is asked again whether a client may listen: a revoked key hears no more than this."""
+
 GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 
 Scope = MutableMapping[str, Any]
@@ -53,6 +60,15 @@ Within = Callable[[Mapping[str, str]], AbstractContextManager[object]]
 def untraced(headers: Mapping[str, str]) -> AbstractContextManager[object]:
     """Return a block that does nothing."""
     return contextlib.nullcontext()
+
+
+Admit = Callable[[Mapping[str, str], str], None]
+"""Returns if the client with these headers, names in lower case, and this address may listen; raises
+``AccessRefused``. May block: it is called in a thread."""
+
+
+def everybody(headers: Mapping[str, str], address: str) -> None:
+    """Let a client listen, whoever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +94,14 @@ def subscription(query: bytes) -> Subscription:
     return Subscription(given["job"][-1] if "job" in given else None, int(after) if after is not None else None)
 
 
-def own_origins(settings: Settings) -> frozenset[str]:
+def own_origins(settings: Settings) -> Origins:
     """Return the origins of the service's own pages and those that the settings allow."""
-    hosts = {settings.host}
+    hosts = {f"[{settings.host}]" if ":" in settings.host else settings.host}
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(settings.host).is_loopback:
             hosts |= {"localhost", "127.0.0.1", "[::1]"}
     own = {f"{scheme}://{host}:{settings.port}" for scheme in ("http", "https") for host in hosts}
-    return frozenset(own | set(settings.allowed_origins))
+    return Origins.of(own | set(settings.allowed_origins))
 
 
 class Hub:
@@ -95,13 +111,15 @@ class Hub:
         self,
         events: JobLog,
         *,
-        origins: frozenset[str],
+        origins: Origins,
+        admit: Admit = everybody,
+        recheck: float = RECHECK,
         is_closing: Callable[[], bool] = lambda: False,
         patience: float = PATIENCE,
         most_clients: int = MOST_CLIENTS,
         within: Within = untraced,
     ) -> None:
-        """``origins`` are those that a browser's page may have; a program that sends none is let in.
+        """``origins`` are those that a browser's page may have; a program sends none. ``admit`` decides who may listen.
 
         ``is_closing`` is asked a few times a second: granian cuts connections before it tells the application of a
         shutdown, so the hub has to know earlier to say goodbye. ``within`` is the span of a connection.
@@ -109,6 +127,7 @@ class Hub:
         self._feed = Feed(events)
         self._origins, self._patience, self._most_clients = origins, patience, most_clients
         self._is_closing, self._within = is_closing, within
+        self._admit, self._recheck = admit, recheck
         self._clients = 0
         self._closing = asyncio.Event()
 
@@ -153,10 +172,14 @@ class Hub:
             return await _refuse(scope, send, 400, str(refused))
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins:
+        if origin is not None and not self._origins.allows(origin):
             return await _refuse(scope, send, 403, "this origin may not connect; allow it with QUADRA_ALLOWED_ORIGINS")
         if scope["path"] != PATH:
             return await _refuse(scope, send, 404, f"WebSockets are at {PATH}")
+        address = (scope.get("client") or ("",))[0]
+        refusal = await self._refusal(headers, address)
+        if refusal is not None:
+            return await _refuse(scope, send, STATUSES[type(refusal)], str(refusal))
         if self._clients >= self._most_clients or self._closing.is_set():
             return await _refuse(scope, send, 503, "too many connections, or the service stops; try again later")
         await receive()
@@ -164,17 +187,35 @@ class Hub:
         self._clients += 1
         try:
             with self._within(headers):
-                await self._serve(wanted, receive, send)
+                await self._serve(wanted, receive, send, partial(self._until_refused, headers, address))
         finally:
             self._clients -= 1
 
-    async def _serve(self, wanted: Subscription, receive: Receive, send: Send) -> None:
-        """Send until the client leaves, is too slow, or the hub closes."""
+    async def _refusal(self, headers: Mapping[str, str], address: str) -> AccessRefused | None:
+        """Return why a client may not listen, or None; asked in a thread, as it may read the database."""
+        try:
+            await asyncio.to_thread(self._admit, headers, address)
+        except AccessRefused as refused:
+            return refused
+        return None
+
+    async def _until_refused(self, headers: Mapping[str, str], address: str) -> None:
+        """Return once a client may no longer listen; while nobody can tell, it may."""
+        while True:
+            await asyncio.sleep(self._recheck)
+            if isinstance(await self._refusal(headers, address), Unauthenticated | Forbidden):
+                return
+
+    async def _serve(
+        self, wanted: Subscription, receive: Receive, send: Send, refused: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Send until the client leaves, is too slow, may no longer listen, or the hub closes."""
         after = wanted.after if wanted.after is not None else 0 if wanted.job else self._feed.latest
         sending = asyncio.create_task(self._send(wanted.job, after, send))
         leaving = asyncio.create_task(_left(receive))
         closing = asyncio.create_task(self._closing.wait())
-        tasks = {sending, leaving, closing}
+        refusing = asyncio.create_task(refused())
+        tasks = {sending, leaving, closing, refusing}
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -185,6 +226,8 @@ class Hub:
             if isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError | TimeoutError):
                 log.error("a client's connection failed", exc_info=error)
         code = GOING_AWAY if self._closing.is_set() else TRY_AGAIN_LATER
+        if refusing.done() and not refusing.cancelled():
+            code = POLICY_VIOLATION
         with contextlib.suppress(TimeoutError):  # what it has not read yet stands before this in its connection
             async with asyncio.timeout(self._patience):
                 await send({"type": "websocket.close", "code": code})
@@ -211,7 +254,7 @@ async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
         problem = b'{"title":"refused","status":%d,"detail":"%s"}' % (status, why.replace('"', "'").encode())
         await _answer(send, "websocket.http.response", status, problem)
     else:
-        await send({"type": "websocket.close", "code": 1008})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
 
 async def _answer(send: Send, kind: str, status: int, body: bytes) -> None:

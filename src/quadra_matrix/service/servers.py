@@ -19,6 +19,9 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
+from quadra_matrix.access.gate import Gate
+from quadra_matrix.service.access.door import Door
+from quadra_matrix.service.access.wiring import gate_options, keyring_of, tokens_of
 from quadra_matrix.service.hub import PATH, Hub, own_origins
 from quadra_matrix.service.processes import die_with_parent
 from quadra_matrix.service.settings import Settings, load
@@ -82,7 +85,7 @@ def serve_hub(settings: Settings, sockets: Path | None) -> None:
         log_level=_log_level(settings),
         log_dictconfig=NO_HANDLERS,
     )
-    server.serve(target_loader=partial(_hub, os.getpid(), settings))
+    server.serve(target_loader=partial(_hub, os.getpid(), settings, sockets is not None))
 
 
 def _worker(parent: int, settings: Settings, has_front: bool, app: str) -> Callable[..., Any]:
@@ -97,16 +100,19 @@ def _worker(parent: int, settings: Settings, has_front: bool, app: str) -> Calla
     return behind_front(application) if has_front else application
 
 
-def _hub(parent: int, settings: Settings, name: str) -> Hub:
+def _hub(parent: int, settings: Settings, has_front: bool, name: str) -> Hub:
     """Build the hub inside its worker."""
     die_with_parent(parent)
     log_to_stderr(settings, ids)
-    jobs = SqlJobs(Database(settings.database_url))
+    database = Database(settings.database_url)
+    jobs, origins = SqlJobs(database), own_origins(settings)
+    gate = Gate(keyring_of(settings, database), tokens_of(settings), gate_options(settings))
     tracing = new_tracing(settings)
     _at_the_end(tracing.close)
     return Hub(
         jobs,
-        origins=own_origins(settings),
+        origins=origins,
+        admit=Door(gate, origins, has_front=has_front).admit,
         is_closing=settings.stopping_file.exists,
         within=lambda headers: tracing.continue_trace(headers, f"WEBSOCKET {PATH}"),
     )
