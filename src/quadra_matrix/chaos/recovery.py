@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, log, sqrt
+from typing import ClassVar
 
 from quadra_matrix.chaos.samples import Quantile, Sample, errors_of, quantile, seconds_of
 from quadra_matrix.errors import require
 from quadra_matrix.stats.arms import Alternative, Counts
 from quadra_matrix.stats.fixed import newcombe
 
+STRICT = {"extra": "forbid"}
+"""For pydantic, which reads experiments from files: an unknown field is refused."""
 STEP = 30
 """Samples after which another start is tried although no bad sample came before it."""
 RUN, OF = 3, 5
@@ -26,6 +29,8 @@ RUN, OF = 3, 5
 @dataclass(frozen=True, slots=True)
 class Margins:
     """By how much a service may be worse than its baseline and still count as the same."""
+
+    __pydantic_config__: ClassVar = STRICT
 
     errors: float = 0.02
     """Difference of the error rates, as a share."""
@@ -136,7 +141,7 @@ def recovered(
 
 def fewest(margins: Margins) -> int:
     """Return the fewest samples of a baseline and its windows on which a flawless service can be shown to be one."""
-    window = 120  # below this the 95th percentile of half a window has no bound
+    window = 2
     while not (_is_flawless(window // 2, margins.wider) and _is_flawless(window, margins)):
         window += 2
     return window
@@ -162,7 +167,9 @@ def _starts(baseline: Baseline, samples: Sequence[Sample], margins: Margins) -> 
 
 
 def _is_flawless(n: int, margins: Margins) -> bool:
-    """Tell whether as many good samples as the baseline has show that errors are within the margin."""
+    """Tell whether n good samples bound the 95th percentile, and show that errors are within the margin."""
+    if quantile(range(n), 0.95) is None:
+        return False
     above = newcombe(Counts(2 * n, 0), Counts(n, 0), alternative=Alternative.LESS)
     return above is not None and (above.high or 0.0) <= margins.errors
 
