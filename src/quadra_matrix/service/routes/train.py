@@ -150,8 +150,8 @@ def train_routes(
 ) -> Blueprint:
     """Return the routes of training jobs.
 
-    ``stopping`` tells whether the service is being stopped, ``read_log`` returns what a job wrote, ``carried`` the trace
-    that a request's job goes on with.
+    ``stopping`` tells whether the service is being stopped, ``read_log`` returns what a job wrote, ``carried`` the
+    trace that a request's job goes on with.
     """
     routes = Blueprint("train", __name__, url_prefix="/api/train")
 
