@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, render_template_string, request
+from flask import Flask, Response, abort, render_template_string, request, stream_with_context
 from werkzeug.test import TestResponse
 
 from quadra_matrix.errors import CertificateRefused, InvalidValue
 from quadra_matrix.tls.flask import csp_nonce, setup_tls
-from quadra_matrix.tls.headers import HeaderOptions
+from quadra_matrix.tls.headers import AT_ONCE, MOST_NAMES, HeaderOptions, Nonces, SecurityHeaders
 from tests.tls.servers import get, trusting, werkzeug_server
 
 HTTPS = "https://shop.test"
@@ -145,6 +148,79 @@ def test_a_page_and_its_policy_have_the_same_nonce(app: Flask) -> None:
 
 def test_a_nonce_is_good_for_one_answer(app: Flask) -> None:
     assert ask(app, "/nonce").text != ask(app, "/nonce").text
+
+
+@pytest.mark.parametrize("path", ["/plain-page", "/nowhere"])
+def test_a_page_that_names_no_script_may_run_none(app: Flask, path: str) -> None:
+    app.add_url_rule("/plain-page", view_func=lambda: "<p>plain</p>")
+
+    answer = ask(app, path)
+
+    assert answer.content_type.startswith("text/html")
+    assert "script-src 'strict-dynamic';" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_streamed_page_may_read_its_nonce_late(app: Flask) -> None:
+    @app.get("/streamed")
+    def streamed() -> Response:
+        def parts() -> Iterator[str]:
+            yield "<script nonce="
+            yield csp_nonce()
+
+        return Response(stream_with_context(parts()), mimetype="text/html")
+
+    answer = ask(app, "/streamed")
+
+    nonce = answer.text.partition("nonce=")[2]
+    assert f"script-src 'nonce-{nonce}' 'strict-dynamic'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_page_with_a_header_of_its_own_keeps_its_nonce(app: Flask) -> None:
+    @app.get("/framed")
+    def framed() -> Response:
+        return Response(f"<script nonce={csp_nonce()}>", headers={"x-FRAME-options": "SAMEORIGIN"})
+
+    answer = ask(app, "/framed")
+
+    assert answer.headers.getlist("X-Frame-Options") == ["SAMEORIGIN"]
+    assert answer.text.partition("nonce=")[2][:32] in answer.headers["Content-Security-Policy"]
+
+
+def test_no_two_threads_have_the_same_nonce() -> None:
+    nonces = Nonces()
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda _: nonces.take(), range(5000)))
+
+    assert len(set(taken)) == 5000
+
+
+FORK = """
+import os
+from quadra_matrix.tls.headers import AT_ONCE, Nonces
+nonces = Nonces()
+nonces.take()
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+print(*(nonces.take() for _ in range(AT_ONCE)), flush=True)
+"""
+
+
+def test_a_forked_worker_has_not_the_nonces_of_its_parent() -> None:
+    """They are drawn many at a time."""
+    printed = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+
+    assert len(set(printed.stdout.split())) == len(printed.stdout.split()) == 2 * AT_ONCE
+
+
+def test_names_of_headers_are_not_remembered_without_end(app: Flask) -> None:
+    headers = SecurityHeaders(HeaderOptions())
+    for number in range(2 * MOST_NAMES):
+        headers.completed([(f"X-{number}", "a")], "200 OK", {}, True)
+
+    completed = headers.completed([("x-Frame-OPTIONS", "SAMEORIGIN")], "200 OK", {}, True)
+
+    assert [value for name, value in completed if name.lower() == "x-frame-options"] == ["SAMEORIGIN"]
 
 
 def test_an_answer_that_is_no_page_has_no_nonce(app: Flask) -> None:

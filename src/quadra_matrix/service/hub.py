@@ -37,7 +37,9 @@ PATIENCE = 5.0
 MOST_CLIENTS = 2000
 """Connections of one hub; past it a client is refused with 503."""
 
-SECURITY = [(name.lower().encode(), value.encode()) for name, value in SecurityHeaders(HeaderOptions()).plain]
+SECURITY = [
+    (name.lower().encode(), value.encode()) for name, value in SecurityHeaders(HeaderOptions()).plain(is_https=False)
+]
 """Security headers of the hub's few answers in HTTP."""
 
 RECHECK = 15.0

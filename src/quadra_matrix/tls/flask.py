@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import secrets
 import ssl
 import threading
 from collections.abc import Collection, Iterable
@@ -22,7 +21,7 @@ from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import require
 from quadra_matrix.events import Hook
 from quadra_matrix.tls.challenges import PREFIX, ChallengeLayer
-from quadra_matrix.tls.headers import Header, HeaderOptions, SecurityHeaders
+from quadra_matrix.tls.headers import Header, HeaderOptions, SecurityHeaders, nonce_of
 from quadra_matrix.tls.passing import CLIENT_CERTIFICATE
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ PLAIN_PATHS = (PREFIX,)
 START_OF_SERVER = 10.0
 """Seconds until an order that the application itself has to answer for: a server needs a moment to start."""
 
-_NONCE = "quadra.csp_nonce"
 _PORT = re.compile(r":\d*$")
 
 
@@ -177,13 +175,11 @@ def setup_tls(
     if identify_clients or client_header is not None:
         _identify_clients(app, client_header)
     answering = ChallengeLayer(app.wsgi_app, challenges)
-    layer: WSGIApplication = answering
-    if redirect:
-        layer = _RedirectLayer(layer, https_port, tuple(hosts), tuple(plain_paths))
-    layer = _HeaderLayer(layer, SecurityHeaders(headers))
+    to_https = _Redirect(https_port, tuple(hosts), tuple(plain_paths)) if redirect else None
+    layer: WSGIApplication = _Layer(answering, SecurityHeaders(headers), to_https)
     if trusted_hops:
         layer = ProxyFix(layer, x_for=trusted_hops, x_proto=trusted_hops, x_host=trusted_hops)
-    app.wsgi_app = layer  # type: ignore[method-assign]
+    app.wsgi_app = layer  # type: ignore[method-assign, assignment]
     app.add_template_global(csp_nonce)
     return TLSConfig(challenges=answering, clock=clock, hook=hook)
 
@@ -217,41 +213,42 @@ def _presented(environ: WSGIEnvironment) -> bytes | None:
 
 def csp_nonce() -> str:
     """Return the nonce of the answer to the current request, for ``<script nonce="...">``."""
-    return _nonce_of(request.environ)
+    asked = request._get_current_object()  # type: ignore[attr-defined]  # the proxy would cost four times as much
+    return nonce_of(asked.environ)
 
 
-class _HeaderLayer:
+class _Layer:
     """Add what an answer lacks, whoever gave it: a view, an error handler or the redirect."""
 
-    def __init__(self, app: WSGIApplication, headers: SecurityHeaders) -> None:
-        self._app, self._headers = app, headers
+    def __init__(self, app: WSGIApplication, headers: SecurityHeaders, redirect: _Redirect | None) -> None:
+        self._app, self._headers, self._redirect = app, headers, redirect
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer as the application does, with more headers."""
+        """Answer as the application does, or send the client to HTTPS, with more headers."""
+        is_https = environ["wsgi.url_scheme"] == "https"
+        complete = self._headers.completed
 
         def start(status: str, headers: list[Header], exc_info: Any = None) -> Any:
-            completed = self._headers.completed(
-                headers,
-                is_https=environ["wsgi.url_scheme"] == "https",
-                is_cached=status.startswith("304"),
-                nonce=lambda: _nonce_of(environ),
-            )
-            return start_response(status, completed, exc_info)
+            return start_response(status, complete(headers, status, environ, is_https), exc_info)
 
-        return self._app(environ, start)
+        if is_https or self._redirect is None or self._redirect.leaves(environ):
+            return self._app(environ, start)
+        return self._redirect(environ, start)
 
 
-class _RedirectLayer:
+class _Redirect:
     """Send plain HTTP to HTTPS, with the method and the body."""
 
-    def __init__(self, app: WSGIApplication, port: int, hosts: tuple[str, ...], plain_paths: tuple[str, ...]) -> None:
-        self._app, self._port, self._hosts, self._plain_paths = app, port, hosts, plain_paths
+    def __init__(self, port: int, hosts: tuple[str, ...], plain_paths: tuple[str, ...]) -> None:
+        self._port, self._hosts, self._plain_paths = port, hosts, plain_paths
+
+    def leaves(self, environ: WSGIEnvironment) -> bool:
+        """Tell whether a request is answered over plain HTTP."""
+        path: str = environ.get("PATH_INFO", "")
+        return path.startswith(self._plain_paths)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer 308 over plain HTTP, and as the application does otherwise."""
-        path = environ.get("PATH_INFO", "")
-        if environ["wsgi.url_scheme"] == "https" or path.startswith(self._plain_paths):
-            return self._app(environ, start_response)
+        """Answer 308, or 400 for a host that is not ours."""
         return self._answer(environ)(environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment) -> Response:
@@ -274,11 +271,3 @@ def _target_of(environ: WSGIEnvironment) -> str:
     )
     query = quote(environ.get("QUERY_STRING", "").encode("latin-1"), safe="/!$&'()*+,:;=@~?%[]")
     return f"{path or '/'}?{query}" if query else path or "/"
-
-
-def _nonce_of(environ: WSGIEnvironment) -> str:
-    """Return the nonce of one answer, made when it is first asked for."""
-    nonce: str | None = environ.get(_NONCE)
-    if nonce is None:
-        nonce = environ[_NONCE] = secrets.token_hex(16)
-    return nonce

@@ -158,7 +158,7 @@ class Front:
         ]
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers.append(("Retry-After", "1"))
-        held = self._headers.completed(headers, is_https=is_https, is_cached=False, nonce=lambda: "")
+        held = [*headers, *self._headers.plain(is_https=is_https)]
         lines = "".join(f"{name}: {value}\r\n" for name, value in held)
         return f"HTTP/1.1 {status} {title}\r\n{lines}\r\n".encode("latin-1") + body
 

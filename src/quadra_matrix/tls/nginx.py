@@ -195,7 +195,7 @@ def _add_headers(site: Site, *, is_https: bool) -> Iterator[str]:
 
 
 def _headers(site: Site) -> list[Header]:
-    return SecurityHeaders(site.headers).completed([], is_https=True, is_cached=False, nonce=str)
+    return SecurityHeaders(site.headers).plain(is_https=True)
 
 
 def _variable(name: str) -> str:
