@@ -76,7 +76,12 @@ QuadraError
     ├── HookFailed          a hook beside a step failed
     ├── EvidenceMissing     no counters could be read
     ├── TrafficUnknown      the traffic layer does not say where requests go
+    │   ├── ClusterUnreachable  the API server does not answer, or there is none
+    │   └── ObjectMissing   an object of the cluster is not there
+    ├── ClusterForbidden    the API server does not allow a request
+    ├── ObjectRefused       the API server does not want a change of an object
     ├── TrafficChanged      the route was changed since it was read
+    │   └── ObjectChanged   an object of the cluster was changed since it was read
     ├── TrafficRefused      the traffic layer refused a route
     ├── ProxyUnavailable    there is no proxy program that runs here
     ├── StateChanged        the record was changed since it was read
@@ -713,12 +718,51 @@ class TrafficUnknown(DeliveryError):
         self.layer, self.reason = layer, reason
 
 
+class ClusterUnreachable(TrafficUnknown):
+    """The API server does not answer, or there is none."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        super().__init__(server, reason)
+
+
+class ObjectMissing(TrafficUnknown):
+    """An object of the cluster is not there."""
+
+    def __init__(self, what: str, namespace: str) -> None:
+        super().__init__(f"namespace {namespace}", f"there is no {what}; apply the manifests or name another namespace")
+        self.what, self.namespace = what, namespace
+
+
+class ClusterForbidden(DeliveryError):
+    """The API server does not allow a request."""
+
+    def __init__(self, verb: str, what: str, namespace: str, reason: str) -> None:
+        super().__init__(f"{verb} {what} is not allowed in namespace {namespace}: {reason}")
+        self.verb, self.what, self.namespace, self.reason = verb, what, namespace, reason
+
+
+class ObjectRefused(DeliveryError):
+    """The API server does not want a change of an object."""
+
+    def __init__(self, what: str, status: int, reason: str) -> None:
+        super().__init__(f"the change of {what} was refused with {status}: {reason}")
+        self.what, self.status, self.reason = what, status, reason
+
+
 class TrafficChanged(DeliveryError):
     """The route was changed since it was read."""
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(f"the route was changed: revision {found} is in force, not {expected}")
         self.expected, self.found = expected, found
+
+
+class ObjectChanged(TrafficChanged):
+    """An object of the cluster was changed since it was read."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "another one")
+        self.what = what
 
 
 class TrafficRefused(DeliveryError):

@@ -27,7 +27,7 @@ def decide(plan: Plan, progress: Progress, seen: Observation) -> Move:
     if at.phase is Phase.OFFER:
         return _offer(at, seen)
     if at.phase is Phase.PROMOTE:
-        return moves.promote(plan, at)
+        return moves.promote(plan, at, seen)
     if at.phase is Phase.SETTLE:
         return moves.settle(plan, at, seen, Phase.WATCH)
     if at.phase in (Phase.WATCH, Phase.LIVE):

@@ -35,7 +35,7 @@ def decide(plan: Plan, progress: Progress, seen: Observation) -> Move:
     if at.phase in BACKWARD:
         return moves.back(plan, at, seen)
     if at.orders.promote and at.phase in PROMOTABLE:
-        return moves.promote(plan, at)
+        return moves.promote(plan, at, seen)
     if at.phase in (Phase.START, Phase.CHECK, Phase.BASELINE):
         return _prepare(plan, at, seen)
     if at.phase in (Phase.BEFORE, Phase.SHIFT, Phase.WATCH, Phase.AFTER):
@@ -43,7 +43,7 @@ def decide(plan: Plan, progress: Progress, seen: Observation) -> Move:
     if at.phase is Phase.SETTLE:
         return moves.settle(plan, at, seen, Phase.DRAIN)
     if at.phase is Phase.PROMOTE:
-        return moves.promote(plan, at)
+        return moves.promote(plan, at, seen)
     if at.phase is Phase.HOLD:
         return Move(Send(only(at.stable)), enter(at, Phase.HELD), meanwhile=at)
     return moves.finish(plan, at, seen)
@@ -67,7 +67,7 @@ def _walk(plan: Plan, at: Progress, seen: Observation) -> Move:
         return Move(RunHooks(at.step, When.BEFORE), enter(at, Phase.SHIFT), otherwise=failed)
     if at.phase is Phase.SHIFT:
         then = replace(enter(at, Phase.WATCH), memory=new_step(at.memory))
-        return moves.send(plan, at, route_of(plan, at), then)
+        return moves.send(plan, at, seen, route_of(plan, at), then)
     if at.phase is Phase.AFTER:
         last = at.step + 1 == len(plan.steps)
         then = enter(at, Phase.PROMOTE) if last else replace(enter(at, Phase.BEFORE), step=at.step + 1)

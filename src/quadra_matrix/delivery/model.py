@@ -95,6 +95,8 @@ class Readiness:
     """Times an instance had to be started again since the version was started."""
     addresses: tuple[str, ...] = ()
     """Base addresses of ready instances, past the proxy."""
+    trouble: str = ""
+    """Why not all of them answer, where the platform says it."""
 
     @property
     def is_full(self) -> bool:

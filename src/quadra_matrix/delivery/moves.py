@@ -91,7 +91,8 @@ def start(plan: Plan, at: Progress, seen: Observation) -> Move:
         return Move(Wait(f"{at.candidate} is ready"), enter(at, Phase.CHECK))
     if at.phase_time >= plan.ready_within:
         ready = f"{seen.candidate.ready} of {seen.candidate.wanted} instances"
-        return back(plan, turned(at, f"{at.candidate} was not ready in {plan.ready_within:g} s: {ready}"), seen)
+        why = f" ({seen.candidate.trouble})" if seen.candidate.trouble else ""
+        return back(plan, turned(at, f"{at.candidate} was not ready in {plan.ready_within:g} s: {ready}{why}"), seen)
     return Move(Start(at.candidate), at, otherwise=turned(at, f"{at.candidate} could not be started"))
 
 
@@ -100,18 +101,19 @@ def check(at: Progress, then: Phase) -> Move:
     return Move(RunChecks(at.candidate), enter(at, then), otherwise=turned(at, "a smoke test failed"))
 
 
-def send(plan: Plan, at: Progress, route: Route, then: Progress) -> Move:
+def send(plan: Plan, at: Progress, seen: Observation, route: Route, then: Progress) -> Move:
     """Write a route until the platform has what it needs; after a while without that, go back."""
     if at.phase_time >= plan.ready_within:
-        because = f"{route.share(at.candidate):g} % for {at.candidate} took more than {plan.ready_within:g} s"
-        return Move(Wait(because), turned(at, f"{because}: not all of its instances became ready"))
+        why = seen.candidate.trouble or "not all of its instances became ready"
+        because = f"{route.share(at.candidate):g} % for {at.candidate} took more than {plan.ready_within:g} s: {why}"
+        return Move(Wait(because), turned(at, because))
     return Move(Send(route), then, meanwhile=at)
 
 
-def promote(plan: Plan, at: Progress) -> Move:
+def promote(plan: Plan, at: Progress, seen: Observation) -> Move:
     """Send everything to the candidate."""
     at = at if at.phase is Phase.PROMOTE else enter(at, Phase.PROMOTE)
-    return send(plan, at, only(at.candidate), replace(enter(at, Phase.SETTLE), memory=new_step(at.memory)))
+    return send(plan, at, seen, only(at.candidate), replace(enter(at, Phase.SETTLE), memory=new_step(at.memory)))
 
 
 def settle(plan: Plan, at: Progress, seen: Observation, then: Phase) -> Move:

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,12 +25,16 @@ log = logging.getLogger(__name__)
 NOTIFY_WITHIN = 5.0
 """Seconds one notification may take."""
 
+Answer = Callable[[Check, str, str], tuple[int, bytes]]
+"""Sends a check to an address; returns status and body. Raises ``CheckFailed`` with the name that it is given."""
+
 
 class World:
     """The real ``Outside``."""
 
-    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, answer: Answer | None = None) -> None:
+        """``answer`` sends a check to an address that no URL names."""
+        self._clock, self._answer = clock, answer or _answer
 
     def check(self, checks: Sequence[Check], addresses: Sequence[str]) -> None:
         """Send every check to every address."""
@@ -52,7 +56,7 @@ class World:
     def _check(self, check: Check, address: str) -> None:
         """Send one check. Raises ``CheckFailed``."""
         name, began = f"{check.method} {address}{check.path}", self._clock.monotonic()
-        status, text = _answer(check, address, name)
+        status, text = self._answer(check, address, name)
         took = self._clock.monotonic() - began
         if status != check.status:
             raise CheckFailed(name, f"answered {status} instead of {check.status}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+from quadra_matrix.delivery.place import Place
 from quadra_matrix.errors import require
 
 STRICT: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -259,6 +260,8 @@ class Plan:
     """Cookie that keeps a user on one version. Newcomers get it."""
     sticky_header: str | None = None
     """Request header that keeps a user on one version."""
+    place: Place = field(default_factory=Place)
+    """Where versions run."""
 
     def __post_init__(self) -> None:
         require(len(self.steps) > 0, "steps", self.steps, "at least one step")

@@ -6,22 +6,18 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.delivery import desk
-from quadra_matrix.delivery.engine import Engine, Ports
+from quadra_matrix.delivery.engine import GLANCE, Engine, Ports
 from quadra_matrix.delivery.fleet import Command
-from quadra_matrix.delivery.history import History
-from quadra_matrix.delivery.local import LocalEvidence, LocalTraffic, LocalWorkload, Machine
 from quadra_matrix.delivery.model import Kind, Observation, Phase, Progress, Record, Rollout, Route
-from quadra_matrix.delivery.outside import Webhooks, World
+from quadra_matrix.delivery.outside import Webhooks
 from quadra_matrix.delivery.plan import Plan, valid_version
-from quadra_matrix.delivery.ports import Evidence
-from quadra_matrix.delivery.prometheus import evidence_of
-from quadra_matrix.delivery.state import FileState
-from quadra_matrix.errors import RolloutRefused, RolloutStuck
+from quadra_matrix.delivery.ports import Evidence, Outside, State, Traffic, Workload
+from quadra_matrix.errors import ObjectMissing, RolloutRefused, RolloutStuck
 from quadra_matrix.events import Hook, fan_out, ignore
+from quadra_matrix.stats.arms import Counts
 
 Watch = Callable[[Rollout, Observation], None]
 """Shows a look to a person."""
@@ -35,22 +31,50 @@ ANSWERED_WITHIN = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """The delivery of one folder on this machine."""
+class Ground:
+    """What a site stands on: the ports of a platform, and what it knows beside them."""
 
-    machine: Machine
-    state: FileState
+    traffic: Traffic
+    workload: Workload
+    state: State
+    outside: Outside
+    evidence: Callable[[Plan], Evidence]
+    """Returns the evidence that a plan asks for."""
+    declare: Callable[[Plan, str, Command | None], None]
+    """Says how a version is started, and refuses what the platform cannot do; before anything is touched."""
+    history: Callable[[], tuple[Counts, ...]] = tuple
+    """Returns how the serving version behaved lately, tick by tick."""
+    colours: Callable[[Record], dict[str, str]] = lambda record: record.colours
+    """Returns colour -> version, the active colour first where the platform knows it."""
+    glance: float = GLANCE
+    """Seconds between two looks while something takes a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The delivery of one service in one place."""
+
+    ground: Ground
     clock: Clock = SYSTEM_CLOCK
     hook: Hook = ignore
 
-    @classmethod
-    def at(cls, folder: Path, *, clock: Clock = SYSTEM_CLOCK, hook: Hook = ignore) -> Site:
-        """Return the site whose state is in ``folder``."""
-        return cls(Machine(folder, clock), FileState(folder), clock, hook)
+    @property
+    def state(self) -> State:
+        """Where the record lives."""
+        return self.ground.state
+
+    def route(self) -> Route:
+        """Return where the traffic goes."""
+        return self.ground.traffic.read().route
+
+    def record(self) -> Record:
+        """Return the record, with the colours as they are."""
+        found = self.state.read().record
+        return replace(found, colours=self.ground.colours(found))
 
     def serving(self) -> str:
         """Return the version that has all the traffic. Raises ``RolloutRefused`` when it is split."""
-        route = LocalTraffic(self.machine).read().route
+        route = self.route()
         whole = [version for version, share in route.weights.items() if share == 100]
         if not whole:
             raise RolloutRefused(f"the traffic is split ({shares(route)}); end that rollout first")
@@ -74,16 +98,16 @@ class Site:
         now = self.clock.now()
         desk.idle(self.state.read().record, now)
         stable = self.serving()
-        if version != stable and not (command is None and self.machine.knows(version)):
-            self.machine.declare(version, command)
+        if version != stable:
+            self.ground.declare(plan, version, command)
         name = f"{kind}-{valid_version(version)}-{int(now)}"
-        history = History(self.machine.folder).ticks()
+        history = self.ground.history()
         rollout = desk.new_rollout(name, kind, plan, stable=stable, candidate=version, now=now, history=history)
 
         def begin(record: Record) -> Record:
             begun = desk.began(record, rollout, now)
             if kind is Kind.BLUE_GREEN:
-                begun = desk.painted(begun, stable, version)
+                begun = desk.painted(replace(begun, colours=self.ground.colours(begun)), stable, version)
             return order(begun) if order else begun
 
         return self._move(begin, plan, watch, until=until)
@@ -100,7 +124,7 @@ class Site:
             rollout = desk.current(self.state.read().record)
             if is_done(rollout.progress) or rollout.progress.rests:
                 return rollout
-            self.clock.sleep(0.1)
+            self.clock.sleep(self.ground.glance)
         raise RolloutStuck(f"{holder} did not do it in {ANSWERED_WITHIN:g} s; take over with: quadra canary rollback")
 
     def ask(self, change: Order) -> Rollout:
@@ -128,7 +152,7 @@ class Site:
         while self.clock.monotonic() < ends:
             self.clock.sleep(min(1.0, max(0.0, ends - self.clock.monotonic())))
             rollout = desk.current(self.state.read().record)
-            watch(rollout, Observation(LocalTraffic(self.machine).read().route))
+            watch(rollout, Observation(self.route()))
             if rollout.progress.rests:
                 break
         return desk.current(self.state.read().record)
@@ -148,11 +172,10 @@ class Site:
         return self._move(lambda record: desk.going_back(record, because), plan, watch, by_force=True)
 
     def engine(self, plan: Plan, watch: Watch, hook: Hook = ignore) -> Engine:
-        """Return an engine for this machine."""
-        workload = LocalWorkload(self.machine)
-        evidence: Evidence = evidence_of(plan, LocalEvidence(self.machine), workload)
-        ports = Ports(LocalTraffic(self.machine), workload, evidence, self.state, World(self.clock))
-        return Engine(ports, holder=holder(), clock=self.clock, hook=hook, watch=watch)
+        """Return an engine for this place."""
+        ground = self.ground
+        ports = Ports(ground.traffic, ground.workload, ground.evidence(plan), ground.state, ground.outside)
+        return Engine(ports, holder=holder(), clock=self.clock, hook=hook, watch=watch, glance=ground.glance)
 
     def _move(
         self,
@@ -170,6 +193,8 @@ class Site:
             engine = self.engine(plan, watch, hook)
             engine.lease(change, by_force=by_force)
             return engine.run(until)
+        except ObjectMissing as gone:
+            raise RolloutStuck(f"{gone}; put it back, then: resume or rollback") from gone
         finally:
             if webhooks:
                 webhooks.close()

@@ -10,19 +10,18 @@ from quadra_matrix.delivery import desk
 from quadra_matrix.delivery.bluegreen import COLOURS, inactive
 from quadra_matrix.delivery.cli.common import (
     DeliveryGroup,
+    Where,
     cwd_option,
     end,
     plan_of,
     plan_option,
-    state_option,
     until_phase,
     watching,
+    where_options,
     words_argument,
 )
 from quadra_matrix.delivery.fleet import words_of
-from quadra_matrix.delivery.local import LocalTraffic, LocalWorkload
 from quadra_matrix.delivery.model import ENDED, Kind, Phase
-from quadra_matrix.delivery.outside import World
 from quadra_matrix.delivery.plan import valid_version
 from quadra_matrix.delivery.site import Site, Watch, shares
 from quadra_matrix.errors import RolloutRefused
@@ -37,17 +36,18 @@ def bluegreen() -> None:
 @bluegreen.command()
 @click.argument("version")
 @words_argument
-@state_option
+@where_options
 @plan_option
 @cwd_option
 @json_option
 @click.option("--auto", is_flag=True, help="Switch without asking.")
 def deploy(
-    version: str, command: tuple[str, ...], folder: Path, plan_file: Path | None, cwd: Path, as_json: bool, auto: bool
+    version: str, command: tuple[str, ...], where: Where, plan_file: Path | None, cwd: Path, as_json: bool, auto: bool
 ) -> None:
     """Start VERSION on the colour without traffic, test it, and ask whether to switch."""
     valid_version(version)
-    plan, site = plan_of(plan_file), Site.at(folder)
+    plan = where.placed(plan_of(plan_file))
+    site = where.site(Kind.BLUE_GREEN, plan)
     with watching(as_json) as watch:
         _finish_the_last(site, watch)
         rollout = site.deploy(Kind.BLUE_GREEN, version, plan, watch, command=words_of(command, cwd))
@@ -59,13 +59,13 @@ def deploy(
 
 @bluegreen.command()
 @click.argument("colour", required=False)
-@state_option
+@where_options
 @plan_option
 @json_option
-def switch(colour: str | None, folder: Path, plan_file: Path | None, as_json: bool) -> None:
+def switch(colour: str | None, where: Where, plan_file: Path | None, as_json: bool) -> None:
     """Give COLOUR, or the one without traffic, all of it."""
-    site = Site.at(folder)
-    record, serving = site.state.read().record, site.serving()
+    site = where.site(Kind.BLUE_GREEN)
+    record, serving = site.record(), site.serving()
     colour = colour or inactive(desk.colour_of(record, serving))
     version = desk.version_of(record, colour)
     if version == serving:
@@ -73,7 +73,7 @@ def switch(colour: str | None, folder: Path, plan_file: Path | None, as_json: bo
         if as_json:
             print_json({"colour": colour, "version": version, "phase": None})
         return
-    if not LocalWorkload(site.machine).ready(version).ready:
+    if not site.ground.workload.ready(version).ready:
         raise RolloutRefused(f"{colour} ({version}) has no ready instance")
     with watching(as_json) as watch:
         rollout = record.rollout
@@ -81,45 +81,45 @@ def switch(colour: str | None, folder: Path, plan_file: Path | None, as_json: bo
             end(site.rollback(f"a person switched to {colour}", watch), as_json=as_json, wanted=Phase.ROLLED_BACK)
             return
         if rollout is None or rollout.progress.phase in ENDED:
-            site.deploy(Kind.BLUE_GREEN, version, plan_of(plan_file), watch)
+            site.deploy(Kind.BLUE_GREEN, version, where.placed(plan_of(plan_file)), watch)
         moved = site.order(lambda found: desk.promoted(found, version), until_phase(Phase.LIVE), watch)
     end(moved, as_json=as_json)
 
 
 @bluegreen.command()
-@state_option
+@where_options
 @json_option
-def rollback(folder: Path, as_json: bool) -> None:
+def rollback(where: Where, as_json: bool) -> None:
     """Give the version before the switch everything, by one change of the route."""
     with watching(as_json) as watch:
-        rollout = Site.at(folder).rollback("a person asked", watch)
+        rollout = where.site(Kind.BLUE_GREEN).rollback("a person asked", watch)
     end(rollout, as_json=as_json, wanted=Phase.ROLLED_BACK)
 
 
 @bluegreen.command()
-@state_option
+@where_options
 @json_option
-def finish(folder: Path, as_json: bool) -> None:
+def finish(where: Where, as_json: bool) -> None:
     """Drain and stop the colour without traffic; from then on rollback has to start it again."""
     with watching(as_json) as watch:
-        rollout = Site.at(folder).order(desk.finished, until_phase(Phase.DONE), watch)
+        rollout = where.site(Kind.BLUE_GREEN).order(desk.finished, until_phase(Phase.DONE), watch)
     end(rollout, as_json=as_json)
 
 
 @bluegreen.command("test")
 @click.argument("colour")
-@state_option
+@where_options
 @plan_option
 @json_option
-def run_checks(colour: str, folder: Path, plan_file: Path | None, as_json: bool) -> None:
+def run_checks(colour: str, where: Where, plan_file: Path | None, as_json: bool) -> None:
     """Send the plan's smoke tests straight to COLOUR."""
-    site = Site.at(folder)
-    version = desk.version_of(site.state.read().record, colour)
-    addresses = LocalWorkload(site.machine).ready(version).addresses
+    site = where.site(Kind.BLUE_GREEN)
+    version = desk.version_of(site.record(), colour)
+    addresses = site.ground.workload.ready(version).addresses
     if not addresses:
         raise RolloutRefused(f"{colour} ({version}) has no ready instance")
     plan = plan_of(plan_file)
-    World().check(plan.checks, addresses)
+    site.ground.outside.check(plan.checks, addresses)
     held = len(plan.checks) * len(addresses)
     if as_json:
         print_json({"colour": colour, "version": version, "checks": held})
@@ -128,13 +128,12 @@ def run_checks(colour: str, folder: Path, plan_file: Path | None, as_json: bool)
 
 
 @bluegreen.command()
-@state_option
+@where_options
 @json_option
-def status(folder: Path, as_json: bool) -> None:
+def status(where: Where, as_json: bool) -> None:
     """Show which colour has the traffic, as the proxy says, and what runs on both."""
-    site = Site.at(folder)
-    record, route = site.state.read().record, LocalTraffic(site.machine).read().route
-    workload = LocalWorkload(site.machine)
+    site = where.site(Kind.BLUE_GREEN)
+    record, route, workload = site.record(), site.route(), site.ground.workload
     colours = {}
     for colour in COLOURS:
         version = record.colours.get(colour)

@@ -13,19 +13,19 @@ from quadra_matrix.delivery import desk, display, planfile
 from quadra_matrix.delivery.cli.approval import approving, require_somebody, unanswered
 from quadra_matrix.delivery.cli.common import (
     DeliveryGroup,
+    Where,
     cwd_option,
     end,
     plan_of,
     plan_option,
-    state_option,
     until_phase,
     watching,
+    where_options,
     words_argument,
 )
 from quadra_matrix.delivery.counters import since
 from quadra_matrix.delivery.fleet import words_of
 from quadra_matrix.delivery.forecast import StepForecast, Traffic, forecast
-from quadra_matrix.delivery.local import LocalEvidence, LocalTraffic
 from quadra_matrix.delivery.model import Finding, Kind, Observation, Orders, Phase, Progress, Record, Rollout
 from quadra_matrix.delivery.plan import Plan, Undecided, valid_version
 from quadra_matrix.delivery.site import Site, shares, unattended
@@ -41,7 +41,7 @@ def canary() -> None:
 @canary.command()
 @click.argument("version")
 @words_argument
-@state_option
+@where_options
 @plan_option
 @cwd_option
 @json_option
@@ -51,7 +51,7 @@ def canary() -> None:
 def deploy(
     version: str,
     command: tuple[str, ...],
-    folder: Path,
+    where: Where,
     plan_file: Path | None,
     cwd: Path,
     as_json: bool,
@@ -61,11 +61,11 @@ def deploy(
 ) -> None:
     """Roll VERSION out. COMMAND starts it; without one it is started like the last version, {version} filled in."""
     valid_version(version)
-    plan, site = plan_of(plan_file), Site.at(folder)
+    plan = where.placed(plan_of(plan_file))
     plan = unattended(plan) if auto else plan
     if any(step.approve for step in plan.steps) and not (wait or manual or can_answer()):
         raise unanswered("--auto", "--wait")
-    words = words_of(command, cwd)
+    words, site = words_of(command, cwd), where.site(Kind.CANARY, plan)
     with watching(as_json) as watch:
         if manual:
             watched = until_phase(Phase.WATCH)
@@ -79,9 +79,9 @@ def deploy(
 
 @canary.command()
 @click.argument("percent", type=click.FloatRange(0, 100))
-@state_option
+@where_options
 @json_option
-def scale(percent: float, folder: Path, as_json: bool) -> None:
+def scale(percent: float, where: Where, as_json: bool) -> None:
     """Give the candidate PERCENT of the traffic and stay there, until resumed."""
     share = round(percent, 2)
 
@@ -89,17 +89,17 @@ def scale(percent: float, folder: Path, as_json: bool) -> None:
         return at.phase is Phase.WATCH and at.asked is not None and at.asked.share(at.candidate) == share
 
     with watching(as_json) as watch:
-        rollout = Site.at(folder).order(lambda record: desk.scaled(record, share), is_done, watch)
+        rollout = where.site(Kind.CANARY).order(lambda record: desk.scaled(record, share), is_done, watch)
     end(rollout, as_json=as_json)
 
 
 @canary.command()
 @click.argument("seconds", type=click.FloatRange(0, min_open=True))
-@state_option
+@where_options
 @json_option
-def monitor(seconds: float, folder: Path, as_json: bool) -> None:
+def monitor(seconds: float, where: Where, as_json: bool) -> None:
     """Watch and judge the candidate for SECONDS at its share. 0: not worse; 1: went back; 6: undecided."""
-    site = Site.at(folder)
+    site = where.site(Kind.CANARY)
     with watching(as_json) as watch:
         rollout = site.monitor(seconds, watch)
     end(rollout, as_json=as_json)
@@ -109,45 +109,47 @@ def monitor(seconds: float, folder: Path, as_json: bool) -> None:
 
 @canary.command()
 @click.argument("version")
-@state_option
+@where_options
 @json_option
-def promote(version: str, folder: Path, as_json: bool) -> None:
+def promote(version: str, where: Where, as_json: bool) -> None:
     """Give VERSION, the candidate, everything now, and retire the old version."""
     done = until_phase(Phase.DONE)
     with watching(as_json) as watch:
-        rollout = Site.at(folder).order(lambda record: desk.promoted(record, valid_version(version)), done, watch)
+        rollout = where.site(Kind.CANARY).order(
+            lambda record: desk.promoted(record, valid_version(version)), done, watch
+        )
     end(rollout, as_json=as_json)
 
 
 @canary.command()
-@state_option
+@where_options
 @json_option
-def rollback(folder: Path, as_json: bool) -> None:
+def rollback(where: Where, as_json: bool) -> None:
     """Give the version before everything, whoever moves the rollout; also after its end."""
     with watching(as_json) as watch:
-        rollout = Site.at(folder).rollback("a person asked", watch)
+        rollout = where.site(Kind.CANARY).rollback("a person asked", watch)
     end(rollout, as_json=as_json, wanted=Phase.ROLLED_BACK)
 
 
 @canary.command()
-@state_option
+@where_options
 @json_option
-def pause(folder: Path, as_json: bool) -> None:
+def pause(where: Where, as_json: bool) -> None:
     """Stay at the share. The candidate is still judged, and still goes back if it is worse."""
-    rollout = Site.at(folder).ask(desk.paused)
+    rollout = where.site(Kind.CANARY).ask(desk.paused)
     if as_json:
         print_json(display.as_json(rollout))
 
 
 @canary.command()
-@state_option
+@where_options
 @json_option
 @click.option(
     "--wait", is_flag=True, help="At later steps that need approval, ask nobody: wait for: quadra canary resume."
 )
-def resume(folder: Path, as_json: bool, wait: bool) -> None:
+def resume(where: Where, as_json: bool, wait: bool) -> None:
     """Go on: after a pause, at a step that asks for approval, after the process that moved the rollout was lost."""
-    site = Site.at(folder)
+    site = where.site(Kind.CANARY)
     if not wait:
         require_somebody(site)
     with watching(as_json) as watch, approving(site, watch, wait=wait) as asking:
@@ -156,12 +158,12 @@ def resume(folder: Path, as_json: bool, wait: bool) -> None:
 
 
 @canary.command()
-@state_option
+@where_options
 @json_option
-def status(folder: Path, as_json: bool) -> None:
+def status(where: Where, as_json: bool) -> None:
     """Show where the traffic goes, and how the rollout stands."""
-    site = Site.at(folder)
-    record, route = site.state.read().record, LocalTraffic(site.machine).read().route
+    site = where.site(Kind.CANARY)
+    record, route = site.state.read().record, site.route()
     if as_json:
         rollout = display.as_json(record.rollout) if record.rollout else None
         print_json({"route": route.weights, "rollout": rollout, "holder": record.lease and record.lease.holder})
@@ -174,9 +176,9 @@ def status(folder: Path, as_json: bool) -> None:
 
 
 @canary.command()
-@state_option
+@where_options
 @json_option
-def history(folder: Path, as_json: bool) -> None:
+def history(where: Where, as_json: bool) -> None:
     """List the rollouts that ended, oldest first."""
     rows = [
         {
@@ -187,7 +189,7 @@ def history(folder: Path, as_json: bool) -> None:
             "seconds": round(past.ended - past.started),
             "because": past.because,
         }
-        for past in Site.at(folder).state.read().record.history
+        for past in where.site(Kind.CANARY).state.read().record.history
     ]
     if as_json:
         print_json(rows)
@@ -196,7 +198,7 @@ def history(folder: Path, as_json: bool) -> None:
 
 
 @canary.command("plan")
-@state_option
+@where_options
 @plan_option
 @json_option
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a plan file.")
@@ -204,7 +206,7 @@ def history(folder: Path, as_json: bool) -> None:
 @click.option("--error-rate", type=click.FloatRange(0, 1), help="Stable's error rate; observed without.")
 @click.option("--seconds", default=5.0, show_default=True, help="Seconds to observe stable.")
 def show_plan(
-    folder: Path,
+    where: Where,
     plan_file: Path | None,
     as_json: bool,
     schema: bool,
@@ -217,7 +219,11 @@ def show_plan(
         print_json(planfile.schema())
         return
     plan = plan_of(plan_file)
-    traffic = _observed(Site.at(folder), seconds) if rate is None or error_rate is None else Traffic(rate, error_rate)
+    traffic = (
+        _observed(where.site(Kind.CANARY), plan, seconds)
+        if rate is None or error_rate is None
+        else Traffic(rate, error_rate)
+    )
     traffic = Traffic(rate or traffic.rate, traffic.error_rate if error_rate is None else error_rate)
     found = forecast(plan, traffic, Random(1))  # noqa: S311  not a secret: the same question has the same answer
     if as_json:
@@ -253,9 +259,9 @@ def warnings(found: list[StepForecast], plan: Plan) -> list[str]:
     return said
 
 
-def _observed(site: Site, seconds: float) -> Traffic:
+def _observed(site: Site, plan: Plan, seconds: float) -> Traffic:
     """Return what the serving version's counters say over some seconds."""
-    evidence, version = LocalEvidence(site.machine), site.serving()
+    evidence, version = site.ground.evidence(plan), site.serving()
     before = evidence.read(version)
     SYSTEM_CLOCK.sleep(seconds)
     counted = since(before, evidence.read(version))

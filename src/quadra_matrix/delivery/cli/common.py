@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from quadra_matrix.delivery import display, planfile
-from quadra_matrix.delivery.model import Phase, Progress, Rollout
+from quadra_matrix.delivery.model import Kind, Phase, Progress, Rollout
+from quadra_matrix.delivery.place import Platform, Split
 from quadra_matrix.delivery.plan import Plan
-from quadra_matrix.delivery.site import Watch
+from quadra_matrix.delivery.site import Site, Watch
 from quadra_matrix.errors import (
+    ClusterForbidden,
     InvalidValue,
+    ObjectMissing,
     ProxyUnavailable,
     QuadraError,
     RolloutRefused,
@@ -27,7 +32,7 @@ from quadra_matrix.errors import (
 )
 from quadra_matrix.terminal import Exit, fail, is_terminal, print_json, remark
 
-REFUSED = (RolloutRefused, ProxyUnavailable, StateUnwritable)
+REFUSED = (RolloutRefused, ProxyUnavailable, StateUnwritable, ClusterForbidden)
 """Nothing was touched. A rollout under way that cannot be stored any more is ``RolloutStuck``."""
 UNKNOWN = (RolloutStuck, TrafficUnknown, TrafficRefused, StateUnreadable)
 """A person must look where the traffic goes."""
@@ -49,7 +54,7 @@ class DeliveryGroup(click.Group):
         """Run the command; an error of ours becomes one line on standard error and an exit code."""
         try:
             return super().invoke(ctx)
-        except InvalidValue as wrong:
+        except (InvalidValue, ObjectMissing) as wrong:  # an object that is missing: a wrong name, as a rule
             raise fail(str(wrong), Exit.USAGE) from wrong
         except REFUSED as refused:
             raise fail(str(refused), Exit.REFUSED) from refused
@@ -67,6 +72,78 @@ state_option = click.option(
     show_default=True,
     help="Folder of what runs here and of the rollout.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The place that a command's options name."""
+
+    folder: Path
+    platform: str | None = None
+    namespace: str | None = None
+    context: str | None = None
+    name: str | None = None
+    split: str | None = None
+
+    def placed(self, plan: Plan) -> Plan:
+        """Return the plan with the place that the options name; they win over the plan's own."""
+        was = plan.place
+        place = replace(
+            was,
+            platform=Platform(self.platform) if self.platform else was.platform,
+            namespace=self.namespace or was.namespace,
+            context=self.context or was.context,
+            name=self.name or was.name,
+            split=Split(self.split) if self.split else was.split,
+        )
+        return replace(plan, place=place)
+
+    def site(self, kind: Kind, plan: Plan | None = None) -> Site:
+        """Return the site; with a plan the one that a rollout of it begins on."""
+        place = self.placed(plan or Plan()).place
+        if place.platform is Platform.LOCAL:
+            from quadra_matrix.delivery import here
+
+            return Site(here.ground(self.folder))
+        from quadra_matrix.delivery.kubernetes.cluster import Cluster
+        from quadra_matrix.delivery.kubernetes.ground import ground
+
+        cluster = Cluster.at(place.context, place.namespace)
+        click.get_current_context().call_on_close(cluster.close)
+        return Site(ground(place, kind, cluster, anew=plan is not None))
+
+
+def where_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that name a place; the command receives ``where``."""
+
+    @wraps(command)
+    def run(
+        *arguments: Any,
+        folder: Path,
+        platform: str | None,
+        namespace: str | None,
+        context: str | None,
+        name: str | None,
+        split: str | None,
+        **options: Any,
+    ) -> None:
+        command(*arguments, where=Where(folder, platform, namespace, context, name, split), **options)
+
+    kinds = click.Choice([one.value for one in Platform])
+    for option in (
+        click.option(
+            "--split", type=click.Choice([one.value for one in Split]), help="On a cluster: how shares are made."
+        ),
+        click.option("--name", help="On a cluster: what its objects' names begin with.  [default: quadra-matrix]"),
+        click.option("--context", help="Context of the kubeconfig; the current one without."),
+        click.option("--namespace", help="Namespace of the cluster; the context's without."),
+        click.option("--platform", type=kinds, help="Where versions run; as the plan says, else local."),
+        state_option,
+    ):
+        run = option(run)
+    return run
+
+
 plan_option = click.option(
     "--plan",
     "plan_file",

@@ -9,8 +9,7 @@ import click
 from quadra_matrix.delivery.cli.common import DeliveryGroup, cwd_option, state_option, words_argument
 from quadra_matrix.delivery.envoy import Hub
 from quadra_matrix.delivery.fleet import Fleet, words_of
-from quadra_matrix.delivery.local import LocalTraffic, LocalWorkload
-from quadra_matrix.delivery.site import Site
+from quadra_matrix.delivery.local import LocalTraffic, LocalWorkload, Machine
 from quadra_matrix.delivery.supervisor import supervise
 from quadra_matrix.errors import InvalidValue
 from quadra_matrix.terminal import json_option, print_json, print_table, remark
@@ -51,7 +50,7 @@ def up(
     given = words_of(command, cwd)
     if given is None:
         raise InvalidValue("command", "", "given after --, as: quadra local up v1 -- python app.py --port {port}")
-    machine = Site.at(folder).machine
+    machine = Machine(folder)
     machine.up(Fleet(port, health, _hub(hub), instances, envoy), version, given)
     found = machine.read()
     if as_json:
@@ -65,7 +64,7 @@ def up(
 @json_option
 def down(folder: Path, as_json: bool) -> None:
     """Stop every version and the proxy."""
-    machine = Site.at(folder).machine
+    machine = Machine(folder)
     versions = sorted(machine.read().deployed) if machine.is_set_up() else []
     machine.down()
     if as_json:
@@ -77,7 +76,7 @@ def down(folder: Path, as_json: bool) -> None:
 @json_option
 def status(folder: Path, as_json: bool) -> None:
     """Show what runs, and where the traffic goes."""
-    machine = Site.at(folder).machine
+    machine = Machine(folder)
     fleet, workload, route = machine.read(), LocalWorkload(machine), LocalTraffic(machine).read().route
     rows = []
     for version, deployed in fleet.deployed.items():

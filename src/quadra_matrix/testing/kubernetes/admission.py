@@ -19,7 +19,12 @@ from quadra_matrix.testing.kubernetes.validation import examine
 KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 """Metadata that is the server's: what a client says about it is passed over."""
 
-FIRST_STATUS = {"Namespace": {"phase": "Active"}, "Pod": {"phase": "Pending"}}
+FIRST_STATUS: dict[str, Json] = {
+    "HorizontalPodAutoscaler": {"currentReplicas": 0, "desiredReplicas": 0},
+    "Namespace": {"phase": "Active"},
+    "Pod": {"phase": "Pending"},
+    "PodDisruptionBudget": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0},
+}
 """Kind -> the status of a new object; empty where nothing is said."""
 
 
