@@ -154,7 +154,9 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         checked(output.getvalue())
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", gzip.compress(b"", mtime=0), gzip.compress(b"text", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"not an archive", gzip.compress(b"", mtime=0), gzip.compress(b"text", mtime=0)]
+)
 def test_a_foreign_file_is_refused(content: bytes) -> None:
     for reader in (checked, lambda archive: peek(io.BytesIO(archive))):
         with pytest.raises(BackupUnreadable):
