@@ -6,7 +6,7 @@ SYNCED := .venv/.synced
 VERSIONS := src/quadra_matrix/storage/migrations/versions
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock migration
+.PHONY: help run test lint lock migration monitoring
 
 help: ## list the jobs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,3 +37,6 @@ lock: ## resolve every version again and export requirements.txt
 migration: $(SYNCED) ## write the revision that follows the newest: make migration m='add rollouts'
 	@$(BIN)/python scripts/new_migration.py "$(m)"
 	@$(BIN)/ruff check --quiet --fix-only $(VERSIONS) && $(BIN)/ruff format --quiet $(VERSIONS)
+
+monitoring: $(SYNCED) ## write k8s/monitoring and the page of metrics from the table
+	@$(BIN)/python scripts/make_monitoring.py

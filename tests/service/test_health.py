@@ -179,7 +179,7 @@ def test_metrics_count_requests_of_all_workers(settings: Settings) -> None:
 def test_metrics_are_in_the_format_that_the_scraper_asks_for(settings: Settings, accept: str, media: str) -> None:
     answer = client(settings).get("/metrics", headers={"Accept": accept})
 
-    assert (answer.status_code, answer.mimetype, answer.headers["Vary"]) == (200, media, "Accept")
+    assert (answer.status_code, answer.mimetype, "accept" in answer.vary) == (200, media, True)
     assert answer.data.endswith(b"# EOF\n") == (media != "text/plain")
 
 

@@ -63,7 +63,7 @@ def test_jobs_run_and_end_as_their_work_does(jobs: SqlJobs, settings: Settings, 
     assert [event.type for event in jobs.read(0, job=done.id)][-1] == "job.succeeded"
     assert jobs.get(refused.id).error == "target is 'nobody'; it must be a column of the data"
     assert jobs.get(broken.id).error == "unexpected RuntimeError; the job's log says more"
-    assert "hunter2" in log_file(settings, broken.id).read_text()
+    assert "RuntimeError: password=***" in log_file(settings, broken.id).read_text()
     assert "killed by signal 9 (SIGKILL)" in str(jobs.get(died.id).error)
     assert jobs.get(missing.id).state is JobState.FAILED
 
