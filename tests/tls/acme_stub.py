@@ -56,6 +56,11 @@ class StubAuthority:
     refusals: dict[str, list[Refusal]] = field(default_factory=dict)
     """Resource -> what its next requests are refused with."""
     spoils_certificate: bool = False
+    knows_names: bool = False
+    """Names are proved already: authorizations are used again."""
+    offers_http: bool = True
+    fails_orders: bool = False
+    """An order fails after it was finalized."""
     url: str = ""
     seen: list[tuple[str, Json]] = field(default_factory=list)
     """Resource and payload of every request that was accepted as well signed."""
@@ -135,7 +140,8 @@ class StubAuthority:
             self.issued[replaced] = (account, place)
         tokens = {name["value"]: _encoded(hashlib.sha256(f"{place}{name}".encode()).digest())
                   for name in payload["identifiers"]}  # fmt: skip
-        self.orders[place] = {"account": account, "tokens": tokens, "proved": {}, "polls": 0, "chain": None}
+        proved = dict.fromkeys(tokens, "valid") if self.knows_names else {}
+        self.orders[place] = {"account": account, "tokens": tokens, "proved": proved, "polls": 0, "chain": None}
         return 201, self.told_of(place), {"Location": place}
 
     def told_of(self, place: str) -> Json:
@@ -154,6 +160,8 @@ class StubAuthority:
             "authorizations": [f"{place}/authorization/{name}" for name in order["tokens"]],
             "finalize": f"{place}/finalize",
         }
+        if status == "valid" and self.fails_orders:
+            return {**told, "status": "invalid", "error": {"type": "about:blank", "title": "the CAA record forbids it"}}
         return {**told, "certificate": f"{place}/certificate"} if status == "valid" else told
 
     def poll(self, place: str) -> tuple[int, Json, dict[str, str]]:
@@ -171,7 +179,11 @@ class StubAuthority:
         if status == "invalid":
             challenge["error"] = {"type": "urn:ietf:params:acme:error:connection", "detail": "no answer came"}
         other = {"type": "dns-01", "url": f"{place}/other/{name}", "token": order["tokens"][name], "status": "pending"}
-        return {"status": status, "identifier": {"type": "dns", "value": name}, "challenges": [other, challenge]}
+        return {
+            "status": status,
+            "identifier": {"type": "dns", "value": name},
+            "challenges": [other, challenge][: 1 + self.offers_http],
+        }
 
     def prove(self, place: str, name: str, account: str) -> None:
         order = self.orders[place]

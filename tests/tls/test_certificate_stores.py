@@ -175,6 +175,17 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
         Shelf(tmp_path).write("account", b"key")
 
 
+def test_a_folder_does_not_keep_the_answers_of_a_leader_that_died(tmp_path: Path, clock: FakeClock) -> None:
+    shelf = Shelf(tmp_path / "shelf", clock)
+    shelf.write("account.one", b"key")
+    shelf.write("answer", b"text", until=clock.now() + 60)
+    clock.advance(60)
+
+    shelf.write("pair", b"pair")
+
+    assert {path.name for path in (tmp_path / "shelf").iterdir()} == {"account.one.entry", "pair.entry"}
+
+
 @pytest.mark.parametrize("name", ["", "../escape", "a/b", ".hidden", "a\n", "x" * 300])
 def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidValue):

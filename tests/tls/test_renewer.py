@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.errors import CertificateNotIssued, InvalidValue, TermsNotAgreed
@@ -393,6 +394,42 @@ def test_what_is_no_certificate_replaces_nothing(host: Host, authority: StubAuth
     assert host.serial == before
 
 
+def test_what_is_for_other_names_replaces_nothing(
+    host: Host, authority: StubAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = x509.SubjectAlternativeName([x509.DNSName("other.example.test")])
+    sign = authority.sign
+    monkeypatch.setattr(authority, "sign", lambda key, _, account: sign(key, names, account))
+
+    with pytest.raises(CertificateNotIssued, match=f"what was issued is not for {DOMAIN}"):
+        host.renewer.obtain()
+
+    assert not (host.folder / "cert.pem").exists()
+
+
+def test_an_order_that_fails_at_its_end_says_why(host: Host, authority: StubAuthority) -> None:
+    authority.fails_orders = True
+
+    with pytest.raises(CertificateNotIssued, match="the CAA record forbids it"):
+        host.renewer.obtain()
+
+
+def test_an_authority_without_http_01_is_no_use(host: Host, authority: StubAuthority) -> None:
+    authority.offers_http = False
+
+    with pytest.raises(CertificateNotIssued, match=f"no http-01 challenge is offered for {DOMAIN}"):
+        host.renewer.obtain()
+
+
+def test_an_answer_that_makes_no_sense_is_a_failure(
+    host: Host, authority: StubAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authority, "directory", lambda: {"meta": {}})
+
+    with pytest.raises(CertificateNotIssued, match="makes no sense"):
+        host.renewer.obtain()
+
+
 def test_bad_nonces_are_drawn_again(host: Host, authority: StubAuthority) -> None:
     for _ in range(5):
         authority.refuse("newOrder", 400, "badNonce", "another one, please")
@@ -456,6 +493,14 @@ def test_the_port_answers_while_an_order_runs(
     assert not list((tmp_path / "shelf").glob("answer-*"))
 
 
+def test_a_name_that_is_proved_already_is_not_proved_again(host: Host, authority: StubAuthority) -> None:
+    authority.knows_names = True
+
+    host.renewer.obtain()
+
+    assert authority.asked("challenge") == []
+
+
 def test_a_name_that_is_not_proved_is_named(host: Host, authority: StubAuthority) -> None:
     authority.validates_on = free_port()
 
@@ -505,6 +550,28 @@ def test_while_one_host_orders_the_other_waits(host: Host, other: Host, store: S
     store.leave(lease, "somebody")
 
     assert other.renewer.obtain().certificate.exists()
+
+
+class LosingShelf(Shelf):
+    """A shelf whose lease goes to somebody else while its holder orders."""
+
+    asked = 0
+
+    def lead(self, name: str, holder: str, seconds: float) -> bool:
+        self.asked += 1
+        return self.asked == 1 and super().lead(name, holder, seconds)
+
+
+def test_a_leader_that_lost_its_lease_replaces_nothing(
+    tmp_path: Path, authority: StubAuthority, clock: FakeClock
+) -> None:
+    slow = Host(tmp_path / "one", authority, clock, LosingShelf(tmp_path / "shelf", clock))
+
+    failure = slow.look().failure
+
+    assert failure is not None
+    assert failure.reason == "another host took the order over"
+    assert not (slow.folder / "cert.pem").exists()
 
 
 def test_hosts_that_start_together_share_one_order(tmp_path: Path) -> None:

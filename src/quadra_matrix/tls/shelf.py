@@ -64,7 +64,14 @@ class Shelf:
         if content is None:
             place.unlink(missing_ok=True)
         else:
+            self._forget()
             write_whole(place, json.dumps(until).encode() + b"\n" + content, mode=PRIVATE)
+
+    def _forget(self) -> None:
+        """Remove what is gone: a leader that died removed no answers."""
+        for place in self._folder.glob("*.entry"):
+            if self.read(place.stem) is None:
+                place.unlink(missing_ok=True)
 
     def _place(self, name: str, ending: str) -> Path:
         require(_NAME.fullmatch(name) is not None, "name", name, "letters, digits, dots, hyphens and underscores")
