@@ -560,7 +560,9 @@ def unknown_variables() -> list[str]:
     return sorted(name.upper() for name in found if name.lower().startswith(PREFIX.lower()) and name not in known)
 
 
-NOT_OPTIONS = frozenset({"quadra_url", "quadra_api_key", "quadra_test_no_skip"})
+NOT_OPTIONS = frozenset(
+    {"quadra_url", "quadra_api_key", "quadra_test_no_skip", "quadra_test_kubeconfig", "quadra_test_image"}
+)
 """Variables of the commands and the tests, which are no options of the service."""
 
 
