@@ -25,7 +25,10 @@ EXAMPLES = os.environ.get("QUADRA_TEST_EXAMPLES", "50")
 )
 def test_no_request_contradicts_the_document(document: str, phases: str, tmp_path: Path) -> None:
     """All checks: no undocumented status or answer, no accepted wrong request, no refused right one."""
-    with served(create_app(settings_with_iris(tmp_path / "service"))) as address:
+    app = create_app(settings_with_iris(tmp_path / "service"))
+    paths = app.test_client().get(f"/api/{document}").get_json()["paths"]
+    operations = sum(map(len, paths.values()))
+    with served(app) as address:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", ROOT / "tests/service/fuzzing.toml"),
@@ -40,7 +43,7 @@ def test_no_request_contradicts_the_document(document: str, phases: str, tmp_pat
         )
 
     assert done.returncode == 0, failures(done.stdout) + done.stderr[-2000:]
-    assert "39 selected / 39 total" in done.stdout
+    assert f"{operations} selected / {operations} total" in done.stdout
 
 
 def failures(report: str) -> str:

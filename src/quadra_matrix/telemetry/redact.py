@@ -28,6 +28,10 @@ _ASSIGNED = re.compile(
     r"((?:password|passwd|pwd|secret|token|api[_-]?key)[\w-]{0,40})(['\"]?\s*[:=]\s*['\"]?)([^\s'\",;&)}\]]+)",
     re.I,
 )
+_KEY = re.compile(r"\b(qm[xs]_[0-9A-Za-z]{12}_)[0-9A-Za-z]{38}")
+"""Our own keys and sessions; the first part of them may be shown."""
+_TOKEN = re.compile(r"\beyJ[\w-]{4,}\.[\w-]{2,}\.[\w-]*", re.ASCII)
+"""Signed tokens (JWT): every one begins with the base64 of ``{"``."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -45,9 +49,21 @@ def redact_query(query: str) -> str:
     >>> redact_query("page=2&token=abc")
     'page=2&token=***'
     """
+    query = redact_keys(query)
     if "=" not in query:
         return query
     return _PARAMETER.sub(_hide_parameter, query)
+
+
+def redact_keys(text: str) -> str:
+    """Return text, such as the path of an address, with API keys and signed tokens hidden.
+
+    >>> redact_keys("/jobs/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2ln")
+    '/jobs/***'
+    """
+    if "qm" in text:
+        text = _KEY.sub(rf"\1{HIDDEN}", text)
+    return _TOKEN.sub(HIDDEN, text) if "eyJ" in text else text
 
 
 def redact(text: str) -> str:
@@ -56,6 +72,7 @@ def redact(text: str) -> str:
     >>> redact("connect to postgresql://me:hunter2@db/x with token=abc")
     'connect to postgresql://***@db/x with token=***'
     """
+    text = redact_keys(text)
     if "://" in text:
         text = _USER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}@", text)
     text = _HEADER.sub(rf"\1\2{HIDDEN}", text)

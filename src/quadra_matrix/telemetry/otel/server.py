@@ -14,7 +14,7 @@ from quadra_matrix.telemetry.counts import CountsRequests
 from quadra_matrix.telemetry.otel.span import RecordedSpan
 from quadra_matrix.telemetry.otel.tracing import Tracing
 from quadra_matrix.telemetry.propagation import WSGI_NAMES
-from quadra_matrix.telemetry.redact import redact_query
+from quadra_matrix.telemetry.redact import redact_keys, redact_query
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Any], Iterable[bytes]]
@@ -168,7 +168,7 @@ def described(environ: Environ, route: str | None) -> tuple[str, dict[str, AnyVa
     attributes: dict[str, AnyValue] = {
         "http.request.method": method if known else "_OTHER",
         "url.scheme": get("wsgi.url_scheme", "http"),
-        "url.path": _shown(get("SCRIPT_NAME", "") + get("PATH_INFO", "")),
+        "url.path": redact_keys(_shown(get("SCRIPT_NAME", "") + get("PATH_INFO", ""))),
         "server.address": get("SERVER_NAME", ""),
         "network.protocol.version": get("SERVER_PROTOCOL", "HTTP/1.1")[5:],
     }
