@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "certs": ("quadra_matrix.tls.cli:certs", "Make, check and explain certificates."),
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
     "experiments": ("quadra_matrix.experiments.cli:experiments", "Create, start, stop and read A/B experiments."),
+    "health": ("quadra_matrix.service.cli:health", "Ask a running service how it is."),
     "keys": ("quadra_matrix.service.access.cli:keys", "Create, list and revoke the API keys of the service."),
     "db": ("quadra_matrix.service.cli:db", "Bring the database up to date; back it up and restore it."),
     "models": (

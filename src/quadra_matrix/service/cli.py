@@ -17,10 +17,35 @@ from quadra_matrix.service.backups.cli import backup, list_backups, prune, resto
 from quadra_matrix.service.options import describe, example
 from quadra_matrix.service.secret import new_secret
 from quadra_matrix.service.settings import load, sources, unknown_variables
-from quadra_matrix.terminal import Exit, can_answer, fail, json_option, print_json, print_table, remark
+from quadra_matrix.terminal import Exit, can_answer, fail, json_option, print_json, print_table, remark, url_option
 
 if TYPE_CHECKING:
     from quadra_matrix.storage.sql import Database
+
+
+@click.command()
+@url_option
+@json_option
+def health(url: str, as_json: bool) -> None:
+    """Ask a running service how it is. Exit code 0 when it answers requests as it should, 1 otherwise."""
+    from quadra_matrix.client import request
+    from quadra_matrix.errors import ServiceError
+
+    try:
+        report, answers = request(f"{url}/health/ready", timeout=HEALTH_WITHIN), True
+    except ServiceError as failed:
+        report, answers = failed.problem, False
+    if as_json:
+        print_json(report)
+    else:
+        checks = report.get("checks", {})
+        print_table([{"check": name, **found} for name, found in checks.items()], ["check", "state", "detail"])
+    if not answers:
+        raise SystemExit(Exit.FAILED)
+
+
+HEALTH_WITHIN = 4.0
+"""Seconds that a service may take to say how it is: less than a container engine waits for this command."""
 
 
 @click.group()

@@ -11,3 +11,9 @@ def upgrade() -> None:
     """Let jobs carry a trace."""
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("carried", sa.JSON(none_as_null=True), nullable=True))
+
+
+def downgrade() -> None:
+    """Forget the traces that jobs carry."""
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.drop_column("carried")
