@@ -58,8 +58,8 @@ def test_an_open_circuit_is_503_with_the_seconds_to_wait(app: Flask, breaker: Ci
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
     assert answer.headers["Retry-After"] == "10"
     assert answer.get_json() == {
-        "type": "about:blank",
-        "title": "Service Unavailable",
+        "type": "urn:quadra-matrix:problem:circuit-breaker-error",
+        "title": "Circuit breaker error",
         "status": 503,
         "detail": "a part of this service does not answer; try again in 10 s",
         "instance": "/items",

@@ -107,6 +107,7 @@ def test_the_messages_of_the_hub_are_documented(client: FlaskClient) -> None:
         ("GET", "/v2/models/none", None, 404),
         ("GET", "/api/experiments/none", None, 404),
         ("POST", "/api/experiments", b'{"name": "x"}', 400),
+        ("GET", "/admin/circuit-breakers/none", None, 404),
         ("POST", "/api/outcomes", b'{"experiment": "none", "user_id": "ada"}', 404),
         ("POST", "/api/models/none/aliases/production/experiment", b'{"challengers": {"2": 0.5}}', 404),
     ],
@@ -117,6 +118,19 @@ def test_every_error_is_a_problem(client: FlaskClient, method: str, path: str, b
     assert answer.content_type == "application/problem+json"
     assert {"title", "status", "instance", "trace_id"} <= set(answer.json)
     assert (answer.status_code, answer.json["instance"]) == (status, path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "name"),
+    [
+        ("POST", "/api/experiments", {"name": "x"}, "invalid-value"),
+        ("GET", "/admin/circuit-breakers/none", None, "circuit-unknown"),
+    ],
+)
+def test_what_is_refused_has_a_type_of_its_own(
+    client: FlaskClient, method: str, path: str, body: dict[str, str] | None, name: str
+) -> None:
+    assert client.open(path, method=method, json=body).json["type"] == f"urn:quadra-matrix:problem:{name}"
 
 
 def test_a_database_that_is_away_is_a_503_for_every_route(tmp_path: Path) -> None:

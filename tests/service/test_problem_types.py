@@ -6,8 +6,9 @@ import inspect
 from pathlib import Path
 
 from quadra_matrix.api.problem import REQUEST_KINDS, Kind, kind_of
+from quadra_matrix.breaker import flask
 from quadra_matrix.service.app import STATUSES
-from quadra_matrix.service.routes import refusals
+from quadra_matrix.service.routes import experiments, refusals
 
 PAGE = Path(__file__).parents[2] / "docs/reference/problems.md"
 
@@ -19,7 +20,7 @@ def row(kind: Kind, meaning: str) -> str:
 def expected() -> list[str]:
     """Return the rows of the page: kinds of requests first, then the errors by status and name."""
     found = [row(kind, f"{kind.title}.") for kind in REQUEST_KINDS]
-    errors = {**STATUSES, **refusals.STATUSES}
+    errors = {**STATUSES, **refusals.STATUSES, **experiments.REFUSED, **flask.STATUSES}
     for error, status in sorted(errors.items(), key=lambda entry: (entry[1], entry[0].__name__)):
         meaning = inspect.cleandoc(error.__doc__ or "").partition("\n")[0].partition(";")[0].partition(". ")[0]
         found.append(row(kind_of(error, status), meaning.rstrip(".") + "."))

@@ -24,6 +24,7 @@ from quadra_matrix.experiments import ABTestingFramework
 from quadra_matrix.service import checks
 from quadra_matrix.service.access.wiring import guard, keyring_of, limiter_of
 from quadra_matrix.service.certificates import renewer_of, shared_entries
+from quadra_matrix.service.circuits import answer_as_problem
 from quadra_matrix.service.deciding import experiments_of
 from quadra_matrix.service.documentation import describe_api
 from quadra_matrix.service.experiments import close
@@ -203,7 +204,7 @@ def _routed(settings: Settings, parts: Parts, clock: Clock, built: ExitStack) ->
         trace_routes(parts.traces, authorize=access.admits),
     ):
         app.register_blueprint(routes)
-    setup_circuit_breakers(app, parts.circuits, authorize=access.admits)
+    setup_circuit_breakers(app, parts.circuits, authorize=access.admits, answer=answer_as_problem)
     describe_api(app, settings)
     setup_tls(
         app,

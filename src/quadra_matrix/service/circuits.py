@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+from flask import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from quadra_matrix.api.flask import problem_response
 from quadra_matrix.api.operation import Refinement
-from quadra_matrix.api.problem import Problem
+from quadra_matrix.api.problem import Problem, kind_of
+from quadra_matrix.errors import QuadraError
 
 Count = Field(ge=0)
 
@@ -75,3 +79,8 @@ REFINEMENTS = {
     ),
 }
 """What the documents say of each route, by operation id."""
+
+
+def answer_as_problem(kind: type[QuadraError], status: int, detail: str, headers: Mapping[str, str]) -> Response:
+    """Return a refusal as every other problem of the service, with the id of its trace."""
+    return problem_response(kind_of(kind, status).problem(detail), headers)

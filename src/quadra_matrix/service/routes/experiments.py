@@ -10,7 +10,7 @@ from flask.blueprints import BlueprintSetupState
 from pydantic import BaseModel, ConfigDict, Field
 
 from quadra_matrix.api.flask import documented, problem_response, validated
-from quadra_matrix.api.problem import Problem, of_status
+from quadra_matrix.api.problem import Problem, kind_of
 from quadra_matrix.errors import (
     EventsNotDurable,
     ExperimentConflict,
@@ -36,6 +36,9 @@ STATUSES: dict[type[QuadraError], int] = {
     EventsNotDurable: 503,
 }
 """The HTTP status of what experiments refuse."""
+
+REFUSED: Mapping[type[QuadraError], int] = {InvalidValue: 400}
+"""What only these routes blame on the caller: anywhere else a value that breaks a rule is the service's mistake."""
 
 Authorize = Callable[[], bool]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -165,7 +168,7 @@ def model_experiment_routes(framework: ABTestingFramework, trials: ModelExperime
 
 
 def _answer_invalid(refused: InvalidValue) -> Response:
-    return problem_response(of_status(400, str(refused)))
+    return problem_response(kind_of(InvalidValue, REFUSED[InvalidValue]).problem(str(refused)))
 
 
 _AWAY: dict[int, Any] = {503: Problem}
