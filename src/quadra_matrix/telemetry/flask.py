@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from quadra_matrix.telemetry.environment import Exporter, tracing_options
 from quadra_matrix.telemetry.export import Report, no_report
 from quadra_matrix.telemetry.span import Span
 from quadra_matrix.telemetry.traces import TraceStore, as_json
+from quadra_matrix.telemetry.unpack import TooLarge, unpacked
 
 if TYPE_CHECKING:
     from quadra_matrix.telemetry.otel import Tracing
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 LONGEST_ID = 128
 """Characters of a request's id; a longer one is not written into logs."""
 LARGEST_REQUEST = 4 * 1024 * 1024
-"""Bytes of one OTLP request, unpacked."""
+"""Bytes of one OTLP request, as sent and unpacked."""
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
 def count_requests(app: Flask, counts: CountsRequests, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -154,29 +155,28 @@ def trace_routes(store: TraceStore, *, authorize: Callable[[], bool], prefix: st
 
     @routes.post("/v1/traces")
     def receive() -> Response:
-        from quadra_matrix.telemetry.otel.receive import spans_of
-
-        if request.mimetype != "application/x-protobuf":
-            abort(415, "send OTLP as application/x-protobuf")
         request.max_content_length = LARGEST_REQUEST
         try:
-            store.add(spans_of(_inflated(request.get_data())))
+            read = _reader(request.mimetype)
+            body = unpacked(request.get_data(), request.headers.get("Content-Encoding", ""), LARGEST_REQUEST)
+            store.add(read(body))
         except InvalidValue as refused:
             abort(400, str(refused))
-        return Response(b"", mimetype="application/x-protobuf")
+        except TooLarge:
+            abort(413)
+        return Response(b"{}" if request.mimetype == JSON else b"", mimetype=request.mimetype)
 
     return routes
 
 
-def _inflated(body: bytes) -> bytes:
-    """Return the body without its gzip; a bomb is refused before it is large."""
-    if request.headers.get("Content-Encoding", "identity") != "gzip":
-        return body
-    unpacking = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = unpacking.decompress(body, LARGEST_REQUEST)
-    except zlib.error as failed:
-        raise InvalidValue("body", f"{len(body)} bytes", "gzip, as its Content-Encoding says") from failed
-    if unpacking.unconsumed_tail:
-        abort(413)
-    return unpacked
+def _reader(mimetype: str) -> Callable[[bytes], list[Span]]:
+    """Return what reads spans of a media type; each is loaded when somebody sends it."""
+    if mimetype == PROTOBUF:
+        from quadra_matrix.telemetry.otel import receive
+
+        return receive.spans_of
+    if mimetype == JSON:
+        from quadra_matrix.telemetry import otlpjson
+
+        return otlpjson.spans_of
+    return abort(415, f"send OTLP as {PROTOBUF} or {JSON}")

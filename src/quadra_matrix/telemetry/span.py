@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 Value = str | bool | int | float | tuple[str, ...] | tuple[bool, ...] | tuple[int, ...] | tuple[float, ...]
 """What an attribute may hold."""
 
+KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
+"""The kinds of a span by their numbers in OTLP; 0 is one that nobody said."""
+LARGEST_TIME = 2**63 - 1
+"""Nanoseconds; the largest number that SQLite keeps."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpanEvent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -202,7 +203,14 @@ def _events(span: Span) -> list[dict[str, Any]]:
 
 
 def _short(attributes: Mapping[str, Value]) -> dict[str, Any]:
-    return {key: value[:LONGEST] if isinstance(value, str) else value for key, value in attributes.items()}
+    return {key: _kept(value) for key, value in attributes.items()}
+
+
+def _kept(value: Value) -> Value:
+    """Return a value that is not too long; NaN and infinity, which JSON does not have, as text."""
+    if isinstance(value, str):
+        return value[:LONGEST]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _attributes(found: Mapping[str, Any]) -> dict[str, Value]:

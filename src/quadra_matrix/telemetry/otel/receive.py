@@ -11,11 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from quadra_matrix.errors import InvalidValue
-from quadra_matrix.telemetry.span import Span, SpanEvent, Value
-
-KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
-LARGEST_TIME = 2**63 - 1
-"""Nanoseconds; the largest number that SQLite keeps."""
+from quadra_matrix.telemetry.span import KINDS, LARGEST_TIME, Span, SpanEvent, Value
 
 
 def spans_of(body: bytes) -> list[Span]:
