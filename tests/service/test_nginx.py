@@ -127,6 +127,13 @@ def test_the_service_is_served(serve: Serve, nginx: Ports, client: ssl.SSLContex
     assert (code, "OK - Compliant" in said) == (0, True), said
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_versions_of_tls_are_spoken(nginx: Ports, client: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    client.minimum_version = client.maximum_version = version
+
+    assert ask(nginx.https, "/", client).status == 502
+
+
 def test_a_cached_page_keeps_its_policy(serve: Serve, nginx: Ports, client: ssl.SSLContext) -> None:
     with serve(REAL):
         path = "/api/docs/own/pages.css"

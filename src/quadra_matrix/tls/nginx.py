@@ -103,7 +103,10 @@ def _lacking(name: str, value: str) -> Iterator[str]:
 
 
 def _strangers(site: Site) -> Iterator[str]:
-    """Yield the servers for names that are not ours."""
+    """Yield the servers for names that are not ours.
+
+    nginx takes protocols, curves and sessions of a port from its default server, whoever is asked for.
+    """
     yield "server {"
     yield f"    listen {site.redirect_port} default_server;"
     yield f"    listen [::]:{site.redirect_port} default_server;"
@@ -113,6 +116,7 @@ def _strangers(site: Site) -> Iterator[str]:
     yield f"    listen {site.port} ssl default_server;"
     yield f"    listen [::]:{site.port} ssl default_server;"
     yield "    ssl_reject_handshake on;"
+    yield from _profile(site)
     yield "}"
 
 
@@ -157,10 +161,8 @@ def _service(site: Site) -> Iterator[str]:
     yield "}"
 
 
-def _tls(site: Site) -> Iterator[str]:
-    """Yield Mozilla's intermediate profile, and what is asked of clients."""
-    yield f"    ssl_certificate {site.certificate};"
-    yield f"    ssl_certificate_key {site.key};"
+def _profile(site: Site) -> Iterator[str]:
+    """Yield Mozilla's intermediate profile."""
     yield "    ssl_protocols TLSv1.2 TLSv1.3;"
     yield f"    ssl_ciphers {':'.join(CIPHERS)};"
     yield "    ssl_prefer_server_ciphers off;"
@@ -169,6 +171,13 @@ def _tls(site: Site) -> Iterator[str]:
     yield f"    ssl_session_cache {'off' if site.clients else 'shared:quadra:10m'};"
     yield "    ssl_session_timeout 1d;"
     yield "    ssl_session_tickets off;"
+
+
+def _tls(site: Site) -> Iterator[str]:
+    """Yield the certificate, the profile, and what is asked of clients."""
+    yield f"    ssl_certificate {site.certificate};"
+    yield f"    ssl_certificate_key {site.key};"
+    yield from _profile(site)
     if site.has_ocsp:
         yield "    ssl_stapling on;"
         yield "    ssl_stapling_verify on;"
