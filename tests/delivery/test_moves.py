@@ -110,8 +110,8 @@ def test_undecided_never_promotes(looks: list[Observation]) -> None:
 @pytest.mark.parametrize(
     ("kind", "progress", "observation", "action", "phase"),
     [
-        (Kind.CANARY, at(Phase.SETTLE, phase_time=1.0), seen(), Wait, Phase.DRAIN),
-        (Kind.CANARY, at(Phase.SETTLE), seen(), Settle, Phase.SETTLE),
+        (Kind.CANARY, at(Phase.SETTLE, phase_time=1.0), seen(), Settle, Phase.DRAIN),
+        (Kind.CANARY, at(Phase.SETTLE), seen(candidate=Readiness(1, 2)), Settle, Phase.SETTLE),
         (Kind.CANARY, at(Phase.SETTLE, phase_time=90.0), seen(candidate=Readiness(1, 2)), Send, Phase.DRAIN_BACK),
         (Kind.CANARY, at(Phase.DRAIN), seen(), Wait, Phase.DRAIN),
         (Kind.CANARY, at(Phase.DRAIN, phase_time=1.0), seen(open_requests={"v1": 3}), Wait, Phase.DRAIN),

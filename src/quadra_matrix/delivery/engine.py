@@ -224,7 +224,7 @@ class Engine:
         if isinstance(action, Start):
             ports.workload.start(action.version)
         elif isinstance(action, Settle):
-            ports.workload.settle(action.version)
+            return ports.workload.settle(action.version)
         elif isinstance(action, Stop):
             return ports.workload.stop(action.version)
         elif isinstance(action, RunChecks):

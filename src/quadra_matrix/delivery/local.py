@@ -329,8 +329,9 @@ class LocalWorkload:
         restarts = sum(one.restarts for one in deployed.instances)
         return Readiness(len(alive), fleet.instances, restarts, addresses)
 
-    def settle(self, version: str) -> None:
+    def settle(self, version: str) -> bool:
         """Do nothing: one machine has no stable place that a version must move to."""
+        return True
 
     def stop(self, version: str) -> bool:
         """Stop a version."""

@@ -118,11 +118,9 @@ def promote(plan: Plan, at: Progress, seen: Observation) -> Move:
 
 def settle(plan: Plan, at: Progress, seen: Observation, then: Phase) -> Move:
     """Make the candidate the stable one and wait until it has its full capacity."""
-    if at.phase_time and seen.candidate.is_full:
-        return Move(Wait(f"{at.candidate} is the stable version"), enter(at, then))
-    if at.phase_time >= plan.ready_within:
+    if at.phase_time >= plan.ready_within and not seen.candidate.is_full:
         return back(plan, turned(at, f"{at.candidate} did not reach its full capacity"), seen)
-    return Move(Settle(at.candidate), at)
+    return Move(Settle(at.candidate), enter(at, then) if seen.candidate.is_full else at, meanwhile=at)
 
 
 def drain(plan: Plan, at: Progress, seen: Observation, *, version: str, then: Phase) -> Move:

@@ -38,10 +38,10 @@ class Workload(Protocol):
     def ready(self, version: str) -> Readiness:
         """Return how many instances answer; zeros for a version that was never started."""
 
-    def settle(self, version: str) -> None:
+    def settle(self, version: str) -> bool:
         """Make a version the stable one, where the platform makes a difference; do not wait.
 
-        ``ready`` tells when it has the full capacity.
+        Tells whether that is done, with the full capacity, or has to be repeated.
         """
 
     def stop(self, version: str) -> bool:

@@ -68,8 +68,9 @@ class FakeWorkload:
         lives = behaviour.starts_in <= age < behaviour.crashes_after
         return Readiness(int(lives), 1, self.restarts.get(version, 0), (f"fake://{version}",) if lives else ())
 
-    def settle(self, version: str) -> None:
+    def settle(self, version: str) -> bool:
         """Do nothing: all versions are equal here."""
+        return True
 
     def stop(self, version: str) -> bool:
         """Stop a version. Raises ``OutOfOrder`` while it gets traffic."""

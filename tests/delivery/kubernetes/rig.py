@@ -26,6 +26,7 @@ K8S = Path(__file__).parents[3] / "k8s"
 UNKNOWN = {"ServiceMonitor", "Gateway"}
 """Kinds of the manifests that a cluster has only with an operator, as the fake has not."""
 APP = "quadra-matrix"
+DEPLOYER = f"system:serviceaccount:default:{APP}-deployer"
 PLAN = Plan(
     steps=(Step(10, 20), Step(25, 20), Step(50, 20), Step(100, 20)),
     baseline=30,
@@ -115,14 +116,21 @@ def manifests(base: Path) -> Iterator[Json]:
             yield body
 
 
+def rights() -> Iterator[Json]:
+    """Yield the objects of k8s/rbac.yaml."""
+    yield from yaml.safe_load_all((K8S / "rbac.yaml").read_text())
+
+
 @dataclass
 class Rig:
-    """A cluster with the shipped objects in it."""
+    """A cluster with the shipped objects in it. The driver has the rights of the shipped role, and no other."""
 
     fake: FakeKubernetes
     clock: FakeClock
     traffic: Traffic
     cluster: Cluster
+    admin: Cluster
+    folder: Path
     kind: Kind = Kind.CANARY
     split: Split = Split.REPLICAS
     began: float = 0.0
@@ -142,11 +150,23 @@ class Rig:
         return self.site(anew=True).deploy(self.kind, version, plan, unseen, **options)
 
     def get(self, resource: Resource, name: str) -> Json:
-        return self.cluster.get(resource, name)
+        return self.admin.get(resource, name)
 
     def replicas(self) -> tuple[int, int]:
         stable, canary = (self.get(Resource.DEPLOYMENT, f"{APP}-{one}") for one in ("stable", "canary"))
         return stable["spec"]["replicas"], canary["spec"]["replicas"]
+
+    def kubectl(self, *words: str) -> str:
+        """Run the stock kubectl as an administrator and return what it prints."""
+        command = [
+            "kubectl",
+            "--kubeconfig",
+            str(self.folder / "admin"),
+            "--cache-dir",
+            str(self.folder / "cache"),
+            *words,
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
     def fewest(self, service: str = f"{APP}-service") -> int:
         """Return the fewest ready pods that the Service had since the rig was set up."""
@@ -157,7 +177,7 @@ class Rig:
         found = {}
         resources = (Resource.DEPLOYMENT, Resource.SERVICE, Resource.AUTOSCALER, Resource.BUDGET, Resource.ROUTE)
         for resource in resources:
-            for body in self.cluster.list(resource, {}):
+            for body in self.admin.list(resource, {}):
                 bare = {key: value for key, value in body.items() if key != "status"}
                 bare["metadata"] = {
                     key: value

@@ -193,7 +193,7 @@ def test_a_quota_that_is_too_small_ends_in_rollback_and_is_named(rig: Rig) -> No
 def test_an_object_that_goes_away_is_a_persons_business(rig: Rig) -> None:
     def remove(rollout: Any, seen: Any) -> None:
         if rollout.progress.phase is Phase.WATCH:
-            rig.cluster.delete(Resource.DEPLOYMENT, f"{APP}-canary")
+            rig.admin.delete(Resource.DEPLOYMENT, f"{APP}-canary")
 
     with pytest.raises(RolloutStuck, match="there is no deployments/quadra-matrix-canary"):
         rig.site(anew=True).deploy(rig.kind, "2", QUICK, remove)

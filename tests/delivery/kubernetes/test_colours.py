@@ -98,7 +98,7 @@ def test_a_colour_that_fails_after_the_switch_goes_back_by_itself(colours: Rig) 
 
 def test_a_selector_that_means_no_colour_is_never_guessed(colours: Rig) -> None:
     patch = [{"op": "replace", "path": "/spec/selector/colour", "value": "pink"}]
-    colours.cluster.patch(Resource.SERVICE, SERVICE, patch)
+    colours.admin.patch(Resource.SERVICE, SERVICE, patch)
 
     with pytest.raises(TrafficUnknown, match="its selector is"):
         colours.site().route()

@@ -69,7 +69,7 @@ def test_a_bad_version_loses_its_weight_at_once(gateway: Rig) -> None:
 
 def test_a_canary_that_has_weight_already_is_refused(gateway: Rig) -> None:
     patch = [{"op": "replace", "path": f"/spec/rules/{rule}/backendRefs/1/weight", "value": 10} for rule in (0, 1)]
-    gateway.cluster.patch(Resource.ROUTE, ROUTE, patch)
+    gateway.admin.patch(Resource.ROUTE, ROUTE, patch)
 
     with pytest.raises(RolloutRefused, match="give it weight 0"):
         gateway.deploy(plan=SHORT)
@@ -88,7 +88,7 @@ def test_a_canary_that_has_weight_already_is_refused(gateway: Rig) -> None:
     ids=["rules-differ", "no-rule", "all-zero"],
 )
 def test_a_route_that_means_nothing_is_never_guessed(gateway: Rig, patch: list[dict[str, object]], reason: str) -> None:
-    gateway.cluster.patch(Resource.ROUTE, ROUTE, patch)
+    gateway.admin.patch(Resource.ROUTE, ROUTE, patch)
 
     with pytest.raises(TrafficUnknown, match=reason):
         gateway.site().route()

@@ -95,8 +95,9 @@ class ColourWorkload:
             holding = (self._traffic.active(slots, self._traffic.service()),)
         return readiness(holding, self._address)
 
-    def settle(self, version: str) -> None:
+    def settle(self, version: str) -> bool:
         """Do nothing: no colour is more than the other."""
+        return True
 
     def stop(self, version: str) -> bool:
         """Put a colour without traffic back to what it was; the one of before a switch loses its pods."""

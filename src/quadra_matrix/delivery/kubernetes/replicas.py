@@ -86,9 +86,15 @@ class ReplicaTraffic:
         remembers = grown is not None and grown != slot.before
         if replicas == slot.replicas and not bump and not remembers:
             return slot
-        if grown is not None:
+        change = Change(replicas, before=grown.text() if grown and remembers else None)
+        if grown is None:
+            return self._board.change(slot, change)
+        if replicas < slot.replicas:  # else the autoscaler puts them back
             self._scaling.lead(replicas)
-        return self._board.change(slot, Change(replicas, before=grown.text() if grown and remembers else None))
+            return self._board.change(slot, change)
+        changed = self._board.change(slot, change)  # first: what an autoscaler adds in between would count as growth
+        self._scaling.lead(replicas)
+        return changed
 
     def _canary(self, slot: Slot, replicas: int, aim: Pods, ready: Pods) -> Slot:
         """Change the canary: on its way in it gets the label first, on its way out it loses its pods first."""

@@ -50,15 +50,19 @@ class CanaryWorkload:
         """Return how many pods answer."""
         return readiness(self._board.recent().holding(version), self._address)
 
-    def settle(self, version: str) -> None:
-        """Make stable run the canary's version, at its full number."""
+    def settle(self, version: str) -> bool:
+        """Make stable run the canary's version, at its full number; tell whether it does."""
         stable, canary = self._board.now().both
         opened = stable.opened
-        if stable.version == version or opened is None:
-            return
+        if opened is None:
+            return stable.version == version
         replicas = opened.total - self._kept(canary)
+        if stable.version != version:
+            self._board.change(stable, Change(replicas, canary.image, version))
+        elif stable.replicas < replicas:
+            self._board.change(stable, Change(replicas))
         self._scaling.lead(replicas)
-        self._board.change(stable, Change(replicas, canary.image, version))
+        return stable.version == version and stable.ready >= replicas
 
     def stop(self, version: str) -> bool:
         """Put the canary back to what it was before; after a promotion with the new version."""
@@ -68,8 +72,10 @@ class CanaryWorkload:
             raise RolloutRefused(f"{version} still gets traffic")
         if opened is None:
             return True
-        if slots.first.version == opened.stable:
+        if version == opened.candidate:
             return self._restore(slots, opened)
+        if slots.first.version != opened.candidate:
+            raise RolloutRefused(f"{slots.first.name} runs {slots.first.version}, not {opened.candidate}")
         return self._finish(slots, opened)
 
     def _start(self, version: str, slots: Slots) -> None:
@@ -79,8 +85,8 @@ class CanaryWorkload:
             self._wake(held[0], before)
         elif before is not None and (version, stable.version) == (before.stable, before.candidate):
             again = replace(before, is_open=True)
-            self._scaling.lead(before.total)
             self._board.change(stable, back_to(before, before.total, again.text()))
+            self._scaling.lead(before.total)
         elif self._opened(slots, version):
             remembered = before_of(canary, stable.version, version, total=0, floor=0)
             image = (self._image or image_of(stable.image, version)).replace(VERSION_IN_IMAGE, f":{version}")
@@ -93,8 +99,8 @@ class CanaryWorkload:
             return
         if slot.track == names.STABLE:
             total = before.total if before is not None else 1
-            self._scaling.lead(total)
             self._board.change(slot, Change(total))
+            self._scaling.lead(total)
         else:
             self._board.change(slot, Change(1))
 
@@ -109,8 +115,12 @@ class CanaryWorkload:
             found = before_of(stable, stable.version, version, total=total, floor=floor)
             if opened is not None and opened.stable == stable.version:  # a rollout whose record was lost
                 found = replace(opened, candidate=version)
-            self._scaling.lead(found.total)
             self._board.change(stable, Change(found.total, before=found.text()))
+            return False
+        # Not before that patch: an autoscaler that acts between the two would change what is remembered.
+        self._scaling.lead(opened.total)
+        if stable.replicas < opened.total:
+            self._board.change(stable, Change(opened.total))
             return False
         return stable.ready >= opened.floor
 
