@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "quadra_matrix.delivery.cli.canary:canary",
         "Give a new version traffic step by step; back if it is worse.",
     ),
+    "chaos": ("quadra_matrix.chaos.cli:chaos", "Break something on purpose; mended whatever happens."),
     "certs": ("quadra_matrix.tls.cli:certs", "Make, check and explain certificates."),
     "config": ("quadra_matrix.service.cli:config", "Show and check the options of the ready service."),
     "experiments": ("quadra_matrix.experiments.cli:experiments", "Create, start, stop and read A/B experiments."),

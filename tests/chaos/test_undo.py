@@ -13,7 +13,7 @@ import pytest
 from quadra_matrix.chaos import undo
 from quadra_matrix.chaos.journal import Entry, Journal
 from quadra_matrix.chaos.mend import mend_abandoned, take_back
-from quadra_matrix.chaos.undo import Call, Command, EndProcess, LiftProxy, RemoveFile, Resume, Undo
+from quadra_matrix.chaos.undo import Call, Command, EndKeeper, EndProcess, LiftProxy, RemoveFile, Resume, Undo
 from quadra_matrix.errors import FaultRemains, InvalidValue, TargetBusy
 from quadra_matrix.pids import Process, process_of, this_process
 from quadra_matrix.testing import FakeClock
@@ -21,6 +21,7 @@ from quadra_matrix.testing import FakeClock
 ONE_OF_EACH: list[Undo] = [
     Resume(2**22, 1),
     EndProcess(2**22, 1),
+    EndKeeper(2**22, 1),
     LiftProxy("/nowhere/proxy"),
     Call("builtins:print", {"sep": ""}),
     Command(["true"], ["true"]),

@@ -53,7 +53,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "urllib3": ("tls/transport.py",),
     "websockets": ("service/jobs/follow.py",),
     "werkzeug": ("flask.py", "*/flask.py", "*/flask/*", "service/*"),
-    "yaml": ("delivery/planfile.py", "testing/kubernetes/bodies.py"),
+    "yaml": ("chaos/planfile.py", "delivery/planfile.py", "testing/kubernetes/bodies.py"),
 }
 """Top-level package -> the files (below src/quadra_matrix) that may import it."""
 

@@ -125,7 +125,7 @@ class Run:
             for mended in mend_abandoned(journal, self._clock):
                 self._notes.append(f"took back what run {mended} had left")
             target = self._plan.target
-            scene = Scene(target.address, target.pid, self._plan.lease, self._plan.seed, folder, self._clock)
+            scene = Scene(target.address, target.pid, self._plan.lease, self._plan.seed, (), folder, self._clock)
             for fault in self._plan.faults:
                 if (missing := fault.lacks(scene)) is not None:
                     raise CapabilityMissing(fault.fault, missing)
@@ -133,7 +133,7 @@ class Run:
                 lease = closing.enter_context(
                     Lease(journal, self.name, target.url, seconds=self._plan.lease, clock=self._clock)
                 )
-                armed, scene = self._arm(scene, lease, closing)
+                armed, scene = self._arm(replace(scene, private=lease.private), lease, closing)
                 return self._watched(armed, lease, scene.address)
 
     def _arm(self, scene: Scene, lease: Lease, closing: ExitStack) -> tuple[list[Armed], Scene]:
@@ -145,9 +145,9 @@ class Run:
             lease.hold(armed.undo, armed.renew)
             ready.append(armed)
             if armed.address is not None:
-                scene = Scene(armed.address, scene.pid, scene.lease, scene.seed, scene.folder, scene.clock)
+                scene = replace(scene, address=armed.address)
         # Entered last, left first: the faults are gone before anything they need is closed.
-        closing.callback(lease.lift)
+        closing.callback(_take_back, ready, lease)
         return ready, scene
 
     def _watched(self, armed: list[Armed], lease: Lease, address: str) -> tuple[Verdict, str]:
@@ -165,7 +165,7 @@ class Run:
                 self._tell(FaultInjected(self._plan.name, self.name, fault.fault))
             self._enter(Phase.HOLD)
             stopped = self._hold(prober, armed, lease, injected)
-            lifted = self._lift(prober, lease)
+            lifted = self._lift(prober, armed, lease)
             if stopped is None:
                 self._enter(Phase.RECOVERY)
                 self._recover(prober, baseline, lifted)
@@ -230,10 +230,10 @@ class Run:
         self._doses = tuple(one.dose(before, during) for one in armed)
         return self._doses
 
-    def _lift(self, prober: Prober, lease: Lease) -> float:
+    def _lift(self, prober: Prober, armed: list[Armed], lease: Lease) -> float:
         """Take the faults back, read at the source that they are gone, and return when that was."""
         self._enter(Phase.LIFT)
-        lease.lift()
+        _take_back(armed, lease)
         for fault in self._plan.faults:
             self._tell(FaultLifted(self._plan.name, self.name, fault.fault))
         return prober.elapsed()
@@ -302,6 +302,13 @@ def must_stop(stop: Stop, window: list[Sample]) -> str | None:
     if stop.seconds is not None and times and median(times) > stop.seconds:
         return f"the median answer took {median(times):.3g} s over {stop.window:g} s"
     return None
+
+
+def _take_back(armed: list[Armed], lease: Lease) -> None:
+    """Take faults back from within, then from outside; the last one first. Harmless when they are gone already."""
+    while armed:
+        armed.pop().lift()
+    lease.lift()
 
 
 def _is_absent(dose: Dose) -> bool:

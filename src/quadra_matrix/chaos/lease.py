@@ -91,9 +91,10 @@ class Lease:
             raise FaultRemains(self._entry.run, [undo.by_hand() for undo in left])
 
     @property
-    def janitor(self) -> int:
-        """The janitor's process number."""
-        return self._janitor.pid
+    def private(self) -> tuple[int, ...]:
+        """Return the file descriptors that no other child may keep, or the janitor never learns of our end."""
+        assert self._janitor.stdin is not None
+        return (self._janitor.stdin.fileno(),)
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start a janitor out of reach of Ctrl-C; nothing else inherits the end of its pipe."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from quadra_matrix.chaos.faults.port import Fault
-from quadra_matrix.chaos.recovery import Margins, fewest
+from quadra_matrix.chaos.recovery import STRICT, Margins, fewest
 from quadra_matrix.errors import require
 
 
@@ -35,6 +36,8 @@ class Expectation(StrEnum):
 class Target:
     """What is tried: an address that probes ask, and the process behind it where a fault needs it."""
 
+    __pydantic_config__: ClassVar = STRICT
+
     url: str = "http://127.0.0.1:5000/health"
     """``http://``, ``https://`` or ``tcp://host:port``."""
     pid: int | None = None
@@ -58,6 +61,8 @@ class Target:
 class Probing:
     """How the target is watched, from the baseline to the recovery."""
 
+    __pydantic_config__: ClassVar = STRICT
+
     rate: float = 40.0
     """Probes a second, whether earlier ones were answered or not."""
     timeout: float = 5.0
@@ -77,6 +82,8 @@ class Probing:
 class Stop:
     """When a fault is lifted at once, before its time."""
 
+    __pydantic_config__: ClassVar = STRICT
+
     error_rate: float | None = None
     """Share of failed probes over ``window`` that nobody should have to bear."""
     seconds: float | None = None
@@ -93,6 +100,8 @@ class Stop:
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """One experiment."""
+
+    __pydantic_config__: ClassVar = STRICT
 
     name: str
     faults: tuple[Fault, ...]

@@ -85,6 +85,28 @@ class EndProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class EndKeeper:
+    """Have a forked process call the function that it keeps; it ends once that has returned."""
+
+    pid: int
+    born: int
+
+    def apply(self) -> None:
+        """Send SIGTERM to the keeper, if it is still the same."""
+        if lives(Process(self.pid, self.born)):
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def is_done(self) -> bool:
+        """Tell whether the keeper is gone."""
+        return not lives(Process(self.pid, self.born))
+
+    def by_hand(self) -> str:
+        """Return the command that a person would type."""
+        return f"kill -TERM {self.pid}, or call the function that ends the failure"
+
+
+@dataclass(frozen=True, slots=True)
 class LiftProxy:
     """Make a fault proxy transparent. One that is gone disturbs nobody."""
 
@@ -181,7 +203,7 @@ class RemoveFile:
 
 
 KINDS: dict[str, type[Undo]] = {
-    kind.__name__: kind for kind in (Resume, EndProcess, LiftProxy, Call, Command, RemoveFile)
+    kind.__name__: kind for kind in (Resume, EndProcess, EndKeeper, LiftProxy, Call, Command, RemoveFile)
 }
 """Every undo by the name it has in the journal."""
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from quadra_matrix.chaos import dose
 from quadra_matrix.chaos.dose import Dose
@@ -16,6 +16,7 @@ from quadra_matrix.chaos.model import Probing
 from quadra_matrix.chaos.probe import Prober
 from quadra_matrix.chaos.proxy.disturbance import Disturbance, Down
 from quadra_matrix.chaos.proxy.launch import Proxy
+from quadra_matrix.chaos.recovery import STRICT
 from quadra_matrix.chaos.samples import Sample, errors_of
 from quadra_matrix.errors import require
 
@@ -26,6 +27,8 @@ PINGS = Probing(rate=20.0, timeout=5.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByProxy(ABC):
     """A disturbance by a proxy: in front of the target, or of a dependency that the target reaches through it."""
+
+    __pydantic_config__: ClassVar = STRICT
 
     dependency: str | None = None
     """``host:port`` of a dependency of the target; None: the way to the target itself is disturbed."""

@@ -24,6 +24,8 @@ class Scene:
     lease: float
     """Seconds after which a fault that can end by itself does, unless it is renewed."""
     seed: int
+    private: tuple[int, ...]
+    """File descriptors that a forked child must close: their end tells of this process's."""
     folder: Path
     """For files of this run; short enough for a socket's path."""
     clock: Clock = SYSTEM_CLOCK
@@ -44,6 +46,8 @@ class Armed:
     """Measure what arrived, from the probes before and during the fault or by the fault's own means."""
     renew: Callable[[], None] | None = None
     """Renew a fault that ends by itself. Raises ``OSError``."""
+    lift: Callable[[], None] = nothing
+    """Take the fault back from within this process, before its undo is carried out and read back."""
     close: Callable[[], None] = nothing
     """Free what arming took, after the fault is gone."""
     address: str | None = None

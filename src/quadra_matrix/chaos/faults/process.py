@@ -6,12 +6,13 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from quadra_matrix.chaos import dose
 from quadra_matrix.chaos.dose import Dose
 from quadra_matrix.chaos.faults.port import Armed, Scene
 from quadra_matrix.chaos.faults.watch import Watch
+from quadra_matrix.chaos.recovery import STRICT
 from quadra_matrix.chaos.samples import Sample
 from quadra_matrix.chaos.undo import Resume
 from quadra_matrix.errors import FaultFailed
@@ -21,6 +22,8 @@ from quadra_matrix.pids import Process, is_stopped, process_of
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Halt the target's process: it keeps its connections and answers nobody."""
+
+    __pydantic_config__: ClassVar = STRICT
 
     fault: Literal["pause"] = "pause"
 
