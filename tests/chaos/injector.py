@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 
 from quadra_matrix.chaos.engine import Surroundings, run
-from quadra_matrix.chaos.faults.network import Latency
+from quadra_matrix.chaos.faults.network import Away, Latency
 from quadra_matrix.chaos.faults.port import Fault
 from quadra_matrix.chaos.faults.process import Pause
 from quadra_matrix.chaos.interrupt import Interrupt, signals
 from quadra_matrix.chaos.model import Experiment, Target
 from quadra_matrix.events import Event
 from quadra_matrix.events.chaos import FaultInjected
-from tests.chaos.conftest import QUICK
+from tests.chaos.conftest import PATIENT, QUICK
 
-FAULTS: dict[str, Fault] = {"latency": Latency(300, listen="127.0.0.1:0"), "pause": Pause()}
+FAULTS: dict[str, Fault] = {"away": Away(), "latency": Latency(300), "pause": Pause()}
 
 
 def say(event: Event) -> None:
@@ -26,7 +26,9 @@ def say(event: Event) -> None:
 
 if __name__ == "__main__":
     fault, url, pid, folder = sys.argv[1:]
-    plan = Experiment("killed", (FAULTS[fault],), Target(url, int(pid)), hold=60, probing=QUICK, lease=2.0)
+    plan = Experiment(
+        "killed", (FAULTS[fault],), Target(url, int(pid)), hold=60, probing=QUICK, margins=PATIENT, lease=2.0
+    )
     interrupt = Interrupt()
     with signals(interrupt):
         outcome = run(plan, Surroundings(Path(folder), say, interrupt))

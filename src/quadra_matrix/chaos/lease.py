@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from quadra_matrix.chaos import janitor
 from quadra_matrix.chaos.journal import Entry, Journal, without
-from quadra_matrix.chaos.mend import take_back
+from quadra_matrix.chaos.mend import DEADLINE, take_back
 from quadra_matrix.chaos.undo import Undo, to_document
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.errors import FaultFailed, FaultRemains
@@ -42,6 +42,7 @@ class Lease:
         self._renewals: list[Callable[[], None]] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
+        self._patience = DEADLINE
         self.is_expired = False
         self._janitor = self._start()
         self._heart = threading.Thread(target=self._beat, name="chaos-lease", daemon=True)
@@ -76,18 +77,22 @@ class Lease:
             if renew is not None:
                 self._renewals.append(renew)
 
-    def lift(self, within: float = 10.0) -> None:
-        """Take every fault back and read at its source that it is gone. Raises ``FaultRemains``."""
+    def lift(self) -> None:
+        """Take every fault back and read at its source that it is gone. Raises ``FaultRemains``.
+
+        Tries for ten seconds the first time, and once from then on: the janitor goes on after this process.
+        """
         with self._lock:
             self._renewals.clear()
             held = self._entry.undos
-            left = take_back(held, within=within, clock=self._clock)
+            left = take_back(held, within=self._patience, clock=self._clock)
             for undo in held:
                 if not any(undo is other for other in left):
                     self._order({"drop": to_document(undo)})
                     self._entry = replace(self._entry, undos=without(self._entry.undos, undo))
             self._journal.write(self._entry)
         if left:
+            self._patience = 0.0
             raise FaultRemains(self._entry.run, [undo.by_hand() for undo in left])
 
     @property
@@ -152,9 +157,12 @@ class Lease:
                 raise FaultFailed(type(undo).__name__, "the janitor does not answer")
 
     def _end(self) -> None:
-        """Let the janitor go and collect it."""
+        """Let the janitor go and collect it; one that still has something to take back goes on by itself."""
         self._close()
-        self._janitor.wait()
+        if self._entry.undos:
+            self._janitor.returncode = janitor.REMAINS  # nobody waits for it here
+        else:
+            self._janitor.wait()
 
     def _close(self) -> None:
         for pipe in (self._janitor.stdin, self._janitor.stdout):

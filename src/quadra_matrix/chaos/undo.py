@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from quadra_matrix.errors import InvalidValue
-from quadra_matrix.pids import Process, is_stopped, lives
+from quadra_matrix.pids import Process, is_stopped, lives, process_of
 
 PATIENCE = 5.0
 """Seconds one attempt may take."""
@@ -104,6 +104,60 @@ class EndKeeper:
     def by_hand(self) -> str:
         """Return the command that a person would type."""
         return f"kill -TERM {self.pid}, or call the function that ends the failure"
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """Have something listen at an address again."""
+
+    address: str
+    """``host:port``."""
+    words: Sequence[str] = ()
+    """The command that starts it; empty: a supervisor does, and this waits for it."""
+    folder: str = "."
+    """Where the command runs."""
+    mark: str = ""
+    """File with the number of the process that was started, so that nobody starts two."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", tuple(self.words))  # JSON makes a list of it
+
+    def apply(self) -> None:
+        """Start it, unless it listens or was started already and lives."""
+        if not self.words or self.is_done() or self._is_starting():
+            return
+        with Path(f"{self.mark}.log").open("ab") as output:
+            started = subprocess.Popen(  # noqa: S603  the command is the user's own
+                list(self.words),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        started.returncode = 0  # it is to outlive this process: nobody waits for it here
+        found = process_of(started.pid)
+        Path(self.mark).write_text(f"{started.pid} {found.born if found else 0}")
+
+    def is_done(self) -> bool:
+        """Tell whether connections are accepted."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def by_hand(self) -> str:
+        """Return the command that a person would type."""
+        return " ".join(self.words) or f"start what listened at {self.address}"
+
+    def _is_starting(self) -> bool:
+        try:
+            pid, born = Path(self.mark).read_text().split()
+        except (OSError, ValueError):
+            return False
+        return lives(Process(int(pid), int(born)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +257,7 @@ class RemoveFile:
 
 
 KINDS: dict[str, type[Undo]] = {
-    kind.__name__: kind for kind in (Resume, EndProcess, EndKeeper, LiftProxy, Call, Command, RemoveFile)
+    kind.__name__: kind for kind in (Resume, EndProcess, EndKeeper, StartAgain, LiftProxy, Call, Command, RemoveFile)
 }
 """Every undo by the name it has in the journal."""
 
