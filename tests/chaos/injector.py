@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from quadra_matrix.chaos.engine import Surroundings, run
+from quadra_matrix.chaos.faults.files import OpenFiles
 from quadra_matrix.chaos.faults.network import Away, Latency
 from quadra_matrix.chaos.faults.port import Fault
+from quadra_matrix.chaos.faults.pressure import Cpu
 from quadra_matrix.chaos.faults.process import Pause
 from quadra_matrix.chaos.interrupt import Interrupt, signals
 from quadra_matrix.chaos.model import Experiment, Target
@@ -15,7 +17,13 @@ from quadra_matrix.events import Event
 from quadra_matrix.events.chaos import FaultInjected
 from tests.chaos.conftest import PATIENT, QUICK
 
-FAULTS: dict[str, Fault] = {"away": Away(), "latency": Latency(300), "pause": Pause()}
+FAULTS: dict[str, Fault] = {
+    "away": Away(),
+    "cpu": Cpu(5),
+    "latency": Latency(300),
+    "open-files": OpenFiles(),
+    "pause": Pause(),
+}
 
 
 def say(event: Event) -> None:

@@ -21,6 +21,7 @@ from quadra_matrix.chaos.undo import (
     LiftProxy,
     RemoveFile,
     Resume,
+    SetOpenFiles,
     StartAgain,
     Undo,
 )
@@ -31,6 +32,7 @@ from quadra_matrix.testing import FakeClock
 ONE_OF_EACH: list[Undo] = [
     Resume(2**22, 1),
     EndProcess(2**22, 1),
+    SetOpenFiles(2**22, 1, 1024, 4096),
     EndKeeper(2**22, 1),
     LiftProxy("/nowhere/proxy"),
     StartAgain("127.0.0.1:1", ["true"], ".", "/nowhere/mark"),

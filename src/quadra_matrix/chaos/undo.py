@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -82,6 +83,34 @@ class EndProcess:
     def by_hand(self) -> str:
         """Return the command that a person would type."""
         return f"kill -KILL {self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetOpenFiles:
+    """Give a process its limit of open files back."""
+
+    pid: int
+    born: int
+    soft: int
+    hard: int
+
+    def apply(self) -> None:
+        """Set the limit, if the process is still the same."""
+        if lives(Process(self.pid, self.born)):
+            with suppress(ProcessLookupError):
+                resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (self.soft, self.hard))
+
+    def is_done(self) -> bool:
+        """Read the limit back; a process that is gone has none."""
+        if not lives(Process(self.pid, self.born)):
+            return True
+        with suppress(ProcessLookupError):
+            return resource.prlimit(self.pid, resource.RLIMIT_NOFILE) == (self.soft, self.hard)
+        return True
+
+    def by_hand(self) -> str:
+        """Return the command that a person would type."""
+        return f"prlimit --pid {self.pid} --nofile={self.soft}:{self.hard}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +286,8 @@ class RemoveFile:
 
 
 KINDS: dict[str, type[Undo]] = {
-    kind.__name__: kind for kind in (Resume, EndProcess, EndKeeper, StartAgain, LiftProxy, Call, Command, RemoveFile)
+    kind.__name__: kind
+    for kind in (Resume, EndProcess, SetOpenFiles, EndKeeper, StartAgain, LiftProxy, Call, Command, RemoveFile)
 }
 """Every undo by the name it has in the journal."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import select
+import selectors
 import signal
 import sys
 from collections.abc import Mapping
@@ -23,6 +25,17 @@ from quadra_matrix.errors import InvalidValue
 LINGER = 1.0
 """Seconds the open connections have to end, after the owner has."""
 COUNTED = ("requests", "bytes", "held", "error", "abort", "reset", "unreachable")
+
+
+class FineSelector(selectors.EpollSelector):
+    """Waits to the microsecond: epoll alone rounds up to a millisecond, which is an error of every latency."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready, after at most ``timeout`` seconds."""
+        if timeout is not None and timeout > 0:
+            select.select([self.fileno()], [], [], timeout)
+            timeout = 0
+        return super().select(timeout)
 
 
 class Control:
@@ -113,4 +126,5 @@ def _address(text: str) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*sys.argv[1:4], stay="--stay" in sys.argv[4:]))
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FineSelector())) as runner:
+        runner.run(run(*sys.argv[1:4], stay="--stay" in sys.argv[4:]))
