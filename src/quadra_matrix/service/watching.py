@@ -28,9 +28,10 @@ NO_HEADERS: Mapping[str, str] = {}
 def log_to_stderr(settings: Settings, identify: Identify = no_ids) -> None:
     """Write the records of every logger of this process, its server's too, to stderr."""
     setup_logging(sys.stderr, level=str(settings.log_level), identify=identify)
-    # What granian says at INFO, a start and a stop, is our DEBUG.
+    # What these say at INFO, a start, a stop and a plug-in, is our DEBUG.
     quiet = logging.WARNING if settings.log_level is LogLevel.INFO else logging.NOTSET
-    logging.getLogger("_granian").setLevel(quiet)
+    for talkative in ("_granian", "alembic"):
+        logging.getLogger(talkative).setLevel(quiet)
 
 
 def ids() -> dict[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +35,12 @@ def serve(sample: bool, **given: Any) -> None:
     from quadra_matrix.service.sample import submit_sample
     from quadra_matrix.service.serve import serve as run
     from quadra_matrix.service.settings import load
+    from quadra_matrix.service.watching import log_to_stderr
     from quadra_matrix.storage.migrations import upgrade
     from quadra_matrix.storage.sql import Database
-    from quadra_matrix.telemetry.logs import setup_logging
 
     settings = load(**given)
-    setup_logging(sys.stderr, level=str(settings.log_level))
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a first start is no news
+    log_to_stderr(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
     upgrade(database)
