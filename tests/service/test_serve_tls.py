@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 from websockets.sync.client import connect
 
 from quadra_matrix.clock import SYSTEM_CLOCK
@@ -23,8 +24,9 @@ from quadra_matrix.tls.certs import generate_self_signed_cert
 from quadra_matrix.tls.inspection import inspect_pair
 from quadra_matrix.tls.pairs import replace_pair
 from quadra_matrix.tls.revocation import revocation_list
+from tests.api.test_pages import FLAGS
 from tests.service.conftest import REAL, Serve, Submit
-from tests.services.process import free_port, wait_until
+from tests.services.process import free_port, needs, wait_until
 from tests.tls.scan import scan
 from tests.tls.servers import get, rsa_issued, serial_at, trusting
 
@@ -203,3 +205,22 @@ def test_a_client_without_a_certificate_is_counted(
 
     assert 'quadra_tls_client_refusals_total{reason="peer did not return a certificate"} 1.0' in numbers
     assert "was refused, its certificate none is for none" in (tmp_path / "serve.log").read_text()
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/redoc", "/api/asyncapi"])
+def test_a_browser_has_nothing_to_complain_about(
+    serve: Serve, settings: Settings, client: ssl.SSLContext, path: str
+) -> None:
+    program = needs("chromium", "apt-get install chromium")
+    complaints: list[str] = []
+    with serve(REAL), sync_playwright() as playwright:
+        ready(settings, client)
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, headless=True)
+        page = browser.new_page(ignore_https_errors=True)
+        page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"https://localhost:{settings.port}{path}")
+        page.get_by_text("Quadra Matrix").first.wait_for(timeout=30_000)
+        browser.close()
+
+    assert complaints == []

@@ -27,7 +27,7 @@ class Running:
     """Ports of the front, and what came through it."""
 
     https: int
-    raw: int
+    hub: int
     http: int
     folder: Path
     received: bytearray = field(default_factory=bytearray)
@@ -65,7 +65,7 @@ def front(
             behind = await asyncio.start_unix_server(answer or running.answer, running.folder / "behind.sock")
             doors = [
                 Door("127.0.0.1", running.https, running.folder / "behind.sock"),
-                Door("127.0.0.1", running.raw, running.folder / "behind.sock", reads_requests=False),
+                Door("127.0.0.1", running.hub, running.folder / "behind.sock", tunnels=True),
                 Door("127.0.0.1", running.http, running.folder / "behind.sock", is_https=False),
             ]
             context = ServingContext(files, check_every=0, hook=hook)

@@ -156,8 +156,8 @@ def test_a_client_without_a_certificate_is_refused_where_one_is_required(folder:
 def test_the_front_refuses_and_says_so_too(folder: Path) -> None:
     hook, client = RecordingHook(), a_revoked_one(folder)
     with front(files(folder), hook=hook) as running:
-        assert not is_let_in(running.raw, showing(folder, client))
-        assert not is_let_in(running.raw, showing(folder))
+        assert not is_let_in(running.https, showing(folder, client))
+        assert not is_let_in(running.https, showing(folder))
         with connected(running.https, showing(folder, issued(folder, "billing"))) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert connection.recv(100)

@@ -23,7 +23,7 @@ from quadra_matrix.tls.certs import generate_self_signed_cert
 from quadra_matrix.tls.context import ServerFiles
 from quadra_matrix.tls.passing import CLIENT_CERTIFICATE, FIELD, OF_CLIENTS, Connection, behind_front
 from tests.services.process import wait_until
-from tests.tls.fronts import OK, Running, exchange, front
+from tests.tls.fronts import OK, Answer, Running, exchange, front
 from tests.tls.servers import connected, trusting
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -164,12 +164,77 @@ def test_a_service_that_is_away_is_a_503(running: Running, client: ssl.SSLContex
     assert (status, headers["Retry-After"]) == (503, "1")
 
 
-def test_a_raw_door_copies_bytes(running: Running, client: ssl.SSLContext) -> None:
-    with connected(running.raw, client) as connection:
-        connection.sendall(b"\x00 no request at all")
-        assert connection.recv(100) == OK
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+FORGED = b"GET /ws HTTP/1.1\r\nX-Quadra-Front: https 127.0.0.1 1\r\n\r\n"
 
-    assert running.received == b"\x00 no request at all"
+
+def hub(status: bytes, received: bytearray) -> Answer:
+    """Return a server that answers the request for a WebSocket with a status, and keeps what comes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(1000):
+                received.extend(part)
+                writer.write(part)
+        writer.close()
+
+    return answer
+
+
+def test_a_websocket_is_bytes_once_it_is_open(files: ServerFiles, client: ssl.SSLContext) -> None:
+    received = bytearray()
+    with (
+        front(files, answer=hub(b"101 Switching Protocols", received)) as running,
+        connected(running.hub, client) as connection,
+    ):
+        connection.sendall(UPGRADE + b"X-Quadra-Front: https 6.6.6.6 1\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 101 ")
+        connection.sendall(b"\x81\x85 no request at all")
+        assert connection.recv(1000) == b"\x81\x85 no request at all"
+
+    assert b"6.6.6.6" not in received
+    assert b"X-Quadra-Front: https 127.0.0.1 " in received
+
+
+def test_a_websocket_that_is_refused_opens_no_way_to_forge(files: ServerFiles, client: ssl.SSLContext) -> None:
+    """What the client says next would be read as a request, and nobody would have removed what it claims to be."""
+    received = bytearray()
+    with (
+        front(files, answer=hub(b"401 Unauthorized", received)) as running,
+        connected(running.hub, client) as connection,
+    ):
+        connection.sendall(UPGRADE + b"\r\n" + FORGED)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401 ")
+        connection.sendall(FORGED)
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.recv(1000)
+
+    assert received.count(b"GET /ws") == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [GET + UPGRADE + b"\r\n", UPGRADE + b"Content-Length: 5\r\n\r\nhello"],
+    ids=["second request", "with a body"],
+)
+def test_a_websocket_begins_a_connection(files: ServerFiles, client: ssl.SSLContext, request_: bytes) -> None:
+    with front(files, answer=silent) as running, connected(running.hub, client) as connection:
+        status, _ = refusal(exchange(connection, request_))
+
+    assert status == 400
+
+
+def test_requests_to_the_hub_pass_as_elsewhere(running: Running, client: ssl.SSLContext) -> None:
+    with connected(running.hub, client) as connection:
+        for _ in range(2):
+            connection.sendall(FORGED)
+            assert connection.recv(100) == OK
+
+    assert len(OF_CLIENTS.findall(bytes(running.received))) == 2
+    assert b"https 127.0.0.1 1\r\n" not in running.received
 
 
 def test_what_comes_back_is_copied_as_it_is(files: ServerFiles, client: ssl.SSLContext) -> None:

@@ -36,7 +36,7 @@ async def _serve(settings: Settings, sockets: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     doors = [
         Door(settings.host, settings.port, sockets / HTTP_SOCKET),
-        Door(settings.host, settings.hub_port, sockets / HUB_SOCKET, reads_requests=False),
+        Door(settings.host, settings.hub_port, sockets / HUB_SOCKET, tunnels=True),
     ]
     if settings.tls_redirect_port is not None:
         doors.append(Door(settings.host, settings.tls_redirect_port, sockets / HTTP_SOCKET, is_https=False))

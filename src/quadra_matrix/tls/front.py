@@ -1,7 +1,8 @@
 """A front: it does the TLS, and hands each connection to a server of ours behind a Unix socket.
 
 One client's connection is one connection behind: what comes back is copied as it is. Requests are framed strictly and
-get the one field of ``passing``. A new certificate is for new connections; those that are open never notice.
+get the one field of ``passing``; they are mere bytes only after the server behind has agreed to a WebSocket. A new
+certificate is for new connections; those that are open never notice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from quadra_matrix.errors import NotPassedOn
 from quadra_matrix.tls.headers import SecurityHeaders
-from quadra_matrix.tls.heads import CHUNKED, MOST_FIELDS, read_chunk_size, read_head
+from quadra_matrix.tls.heads import CHUNKED, MOST_FIELDS, Head, read_chunk_size, read_head
 from quadra_matrix.tls.passing import OF_CLIENTS, Connection
 from quadra_matrix.tls.serving import ServingContext
 
@@ -42,8 +43,8 @@ class Door:
     port: int
     behind: Path
     is_https: bool = True
-    reads_requests: bool = True
-    """Tell the server behind where each request comes from. Without it bytes are copied both ways."""
+    tunnels: bool = False
+    """Tell whether the server behind speaks WebSockets."""
 
 
 class Front:
@@ -97,7 +98,7 @@ class Front:
         """Serve one connection from its arrival to its end."""
         try:
             if not door.is_https or await self._is_secured(writer):
-                await (self._pass_requests if door.reads_requests else self._pass_bytes)(door, reader, writer)
+                await self._pass_requests(door, reader, writer)
         except (OSError, asyncio.IncompleteReadError):  # a side is gone, or took too long for its first request
             pass
         except asyncio.CancelledError:  # the front closes, and this connection had not begun
@@ -125,22 +126,23 @@ class Front:
         """Pass on requests one by one, and all that comes back."""
         async with asyncio.timeout(FIRST_HEAD_WITHIN):
             text = await reader.readuntil(b"\r\n\r\n")
-        read_head(text)
+        head = read_head(text)
         try:
             answers, behind = await asyncio.open_unix_connection(door.behind)
         except OSError:
             raise NotPassedOn(503, "the service is starting; try again in a moment") from None
         self._begun()
         told = _connection(writer, is_https=door.is_https).field()
-        requests = asyncio.create_task(_copy_requests(text, reader, behind, told))
-        await _until_either_ends(requests, asyncio.create_task(_copy(answers, writer)), behind)
-
-    async def _pass_bytes(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Copy both ways."""
-        answers, behind = await asyncio.open_unix_connection(door.behind)
-        self._begun()
-        asked = asyncio.create_task(_copy(reader, behind))
-        await _until_either_ends(asked, asyncio.create_task(_copy(answers, writer)), behind)
+        try:
+            if door.tunnels and head.asks_to_upgrade:
+                agreed = await _agrees(head, told, answers, behind, writer)
+                asked = _copy(reader, behind) if agreed else _drop(reader)
+            else:
+                asked = _copy_requests(head, reader, behind, told, may_upgrade=not door.tunnels)
+            await _until_either_ends(asyncio.create_task(asked), asyncio.create_task(_copy(answers, writer)))
+        finally:
+            # A request that was cut short must not look complete: no orderly end.
+            behind.transport.abort()
 
     def _begun(self) -> None:
         task = asyncio.current_task()
@@ -163,9 +165,7 @@ class Front:
         return f"HTTP/1.1 {status} {title}\r\n{lines}\r\n".encode("latin-1") + body
 
 
-async def _until_either_ends(
-    asked: asyncio.Task[None], answered: asyncio.Task[None], behind: asyncio.StreamWriter
-) -> None:
+async def _until_either_ends(asked: asyncio.Task[None], answered: asyncio.Task[None]) -> None:
     """Wait until one side is done, end the other, and raise what went wrong with the first."""
     try:
         await asyncio.wait({asked, answered}, return_when=asyncio.FIRST_COMPLETED)
@@ -177,8 +177,25 @@ async def _until_either_ends(
         for task in (asked, answered):
             task.cancel()
         await asyncio.gather(asked, answered, return_exceptions=True)
-        # A request that was cut short must not look complete: no orderly end.
-        behind.transport.abort()
+
+
+async def _agrees(
+    head: Head,
+    told: bytes,
+    answers: asyncio.StreamReader,
+    behind: asyncio.StreamWriter,
+    client: asyncio.StreamWriter,
+) -> bool:
+    """Pass a request for a WebSocket on, and the head of its answer back; tell whether the WebSocket is open.
+
+    Where it is not, what the client says next would be read as a request, with whatever it claims to be.
+    """
+    if head.length:
+        raise NotPassedOn(400, "a request for a WebSocket has no body")
+    behind.write(_told(head, told))
+    answer = await answers.readuntil(b"\r\n\r\n")
+    client.write(answer)
+    return answer.startswith(b"HTTP/1.1 101 ")
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -187,18 +204,35 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         await target.drain()
 
 
-async def _copy_requests(text: bytes, source: asyncio.StreamReader, target: asyncio.StreamWriter, told: bytes) -> None:
-    """Pass on the request that begins with the head ``text``, and those after it, until the client leaves."""
+async def _drop(source: asyncio.StreamReader) -> None:
+    while await source.read(PART):
+        continue
+
+
+async def _copy_requests(
+    head: Head, source: asyncio.StreamReader, target: asyncio.StreamWriter, told: bytes, *, may_upgrade: bool
+) -> None:
+    """Pass on the request that begins with ``head``, and those after it, until the client leaves.
+
+    Where the server behind speaks WebSockets, an upgrade must be a connection's first request: nobody looks at the
+    answers here.
+    """
     with contextlib.suppress(asyncio.IncompleteReadError):
         while True:
-            head = read_head(text)
-            target.write(b"%b%b%b\r\n" % (head.start, OF_CLIENTS.sub(b"", head.fields), told))
+            target.write(_told(head, told))
             if head.length == CHUNKED:
                 await _copy_chunks(source, target)
             elif head.length:
                 await _copy_exactly(head.length, source, target)
             await target.drain()
-            text = await source.readuntil(b"\r\n\r\n")
+            head = read_head(await source.readuntil(b"\r\n\r\n"))
+            if not may_upgrade and head.asks_to_upgrade:
+                raise NotPassedOn(400, "a WebSocket needs a connection of its own")
+
+
+def _told(head: Head, told: bytes) -> bytes:
+    """Return the head with what the front tells, and without what the client says in its place."""
+    return b"%b%b%b\r\n" % (head.start, OF_CLIENTS.sub(b"", head.fields), told)
 
 
 async def _copy_exactly(length: int, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

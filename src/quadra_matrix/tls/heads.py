@@ -26,6 +26,7 @@ _HEAD = re.compile(
     rb"(?P<fields>" + _FIELD + rb"*+)\r\n"
 )
 _FRAMING = re.compile(rb"^(content-length|transfer-encoding):[ \t]*+([^\r]*)\r\n", re.IGNORECASE | re.MULTILINE)
+_UPGRADE = re.compile(rb"^upgrade:", re.IGNORECASE | re.MULTILINE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*+;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 
@@ -40,6 +41,11 @@ class Head:
     """Every field with its end."""
     length: int
     """Bytes of the body, or ``CHUNKED``."""
+
+    @property
+    def asks_to_upgrade(self) -> bool:
+        """Tell whether the client wants to speak another protocol, as WebSockets do."""
+        return _UPGRADE.search(self.fields) is not None
 
 
 def read_head(text: bytes) -> Head:
