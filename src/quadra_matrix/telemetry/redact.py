@@ -33,6 +33,10 @@ _KEY = re.compile(r"\b(qm[xs]_[0-9A-Za-z]{12}_)[0-9A-Za-z]{38}")
 _TOKEN = re.compile(r"\beyJ[\w-]{4,}\.[\w-]{2,}\.[\w-]*", re.ASCII)
 """Signed tokens (JWT): every one begins with the base64 of ``{"``."""
 
+_JOINT = re.compile(r"[:=\s]")
+"""What stands between a name and its secret in every form but keys and tokens: a lone word, such as a model's name,
+needs no closer look."""
+
 
 def is_secret_name(name: str) -> bool:
     """Tell whether a field, header or parameter of this name holds a secret.
@@ -73,6 +77,8 @@ def redact(text: str) -> str:
     'connect to postgresql://***@db/x with token=***'
     """
     text = redact_keys(text)
+    if _JOINT.search(text) is None:
+        return text
     if "://" in text:
         text = _USER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}@", text)
     text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
