@@ -129,15 +129,11 @@ def _said(empty: float, rate: Rate, wait: float) -> Decision:
     return Decision(wait == 0, max(0, math.floor((rate.seconds - empty) / rate.interval + CLOSE)), empty, wait)
 
 
-def headers_of(limits: Sequence[Limit], decisions: Sequence[Decision]) -> dict[str, str]:
-    """Return the headers that tell a caller of its limits (draft-ietf-httpapi-ratelimit-headers-10)."""
-    told = list(zip(limits, decisions, strict=True))
-    return {
-        "RateLimit-Policy": ", ".join(
-            f'"{limit.name}";q={limit.rate.limit};w={math.ceil(limit.rate.seconds)}' for limit, _ in told
-        ),
-        "RateLimit": ", ".join(
-            f'"{limit.name}";r={said.remaining};t={math.ceil(said.retry_after or said.reset_after)}'
-            for limit, said in told
-        ),
-    }
+def policy_of(limit: Limit) -> str:
+    """Return what the header ``RateLimit-Policy`` says of a limit (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return f'"{limit.name}";q={limit.rate.limit};w={math.ceil(limit.rate.seconds)}'
+
+
+def state_of(name: str, said: Decision) -> str:
+    """Return what the header ``RateLimit`` says of the limit of that name."""
+    return f'"{name}";r={said.remaining};t={math.ceil(said.retry_after or said.reset_after)}'

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response
 from flask.globals import request_ctx
 
 from quadra_matrix.access.flask.answers import Answer, answer_refusals, problem_answer
@@ -15,21 +15,28 @@ from quadra_matrix.access.flask.guard import known_identity
 from quadra_matrix.access.heard import log_event
 from quadra_matrix.access.identity import Via
 from quadra_matrix.access.limiter import Limiter, MemoryBuckets
-from quadra_matrix.access.limits import By, Decision, Direction, Limit, headers_of, read_limit
+from quadra_matrix.access.limits import By, Decision, Direction, Limit, policy_of, read_limit, state_of
 from quadra_matrix.errors import AccessUndecided, TooManyRequests
 from quadra_matrix.events import Hook
 from quadra_matrix.events.access import LimitReached
 
 _EXTENSION = "quadra_matrix.rate_limits"
-_SAID = "_quadra_limits"
+_SAID = "quadra.limits"
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What the limits of one request said."""
+class _Rule:
+    """A limit with what is the same for every request."""
 
-    limits: Sequence[Limit]
-    decisions: Sequence[Decision]
+    limit: Limit
+    name: str
+    on: str
+    policy: str
+    """What ``RateLimit-Policy`` says of it."""
+
+
+_Said = list[tuple[_Rule, Decision]]
+"""What the limits of one request said."""
 
 
 class RateLimits:
@@ -38,9 +45,9 @@ class RateLimits:
     def __init__(
         self, limits: Sequence[Limit], limiter: Limiter, *, exempt: Iterable[str] = (), hook: Hook = log_event
     ) -> None:
-        self._limits = limits
-        self._early = [limit for limit in limits if limit.by is not By.CALLER]
-        self._late = [limit for limit in limits if limit.by is By.CALLER]
+        self._rules = [_Rule(limit, limit.name, limit.on, policy_of(limit)) for limit in limits]
+        self._early = [rule for rule in self._rules if rule.limit.by is not By.CALLER]
+        self._late = [rule for rule in self._rules if rule.limit.by is By.CALLER]
         self.limiter, self._hook = limiter, hook
         self._exempt = frozenset(exempt)
 
@@ -57,33 +64,29 @@ class RateLimits:
     def may_meet(self, endpoint: str, path: str) -> bool:
         """Tell whether a limit can be about an operation; ``path`` has its variable parts in braces."""
         fixed, brace, _ = path.partition("{")
-        meant = (fixed.startswith(limit.on) or (brace and limit.on.startswith(fixed)) for limit in self._limits)
+        meant = (fixed.startswith(rule.on) or (brace and rule.on.startswith(fixed)) for rule in self._rules)
         return not self._is_exempt(endpoint) and any(meant)
 
-    def _check(self, limits: Sequence[Limit]) -> None:
+    def _check(self, rules: Sequence[_Rule]) -> None:
         asked = request_ctx.request
-        if self._is_exempt(asked.endpoint or ""):
+        if self._exempt and self._is_exempt(asked.endpoint or ""):
             return
         path = asked.path
-        meant = [limit for limit in limits if path.startswith(limit.on)]
-        for direction in dict.fromkeys(limit.direction for limit in meant):
-            self._take([limit for limit in meant if limit.direction is direction], direction)
+        meant = [rule for rule in rules if path.startswith(rule.on)]
+        for direction in dict.fromkeys(rule.limit.direction for rule in meant):
+            self._take(asked, [rule for rule in meant if rule.limit.direction is direction], direction)
 
     def _is_exempt(self, endpoint: str) -> bool:
         return endpoint in self._exempt or endpoint.rpartition(".")[0] in self._exempt
 
-    def _take(self, limits: Sequence[Limit], direction: Direction) -> None:
-        names = [f"{limit.name}:{_whose(limit.by)}" for limit in limits]
-        said = self.limiter.take([(name, limit.rate) for name, limit in zip(names, limits, strict=True)], direction)
-        if not said:
-            return
-        before: _Said | None = g.get(_SAID)
-        told = _Said(limits, said) if before is None else _Said([*before.limits, *limits], [*before.decisions, *said])
-        setattr(g, _SAID, told)
-        for limit, decision in zip(limits, said, strict=True):
+    def _take(self, asked: Request, rules: Sequence[_Rule], direction: Direction) -> None:
+        buckets = [(f"{rule.name}:{_whose(asked, rule.limit.by)}", rule.limit.rate) for rule in rules]
+        told = list(zip(rules, self.limiter.take(buckets, direction), strict=False))  # nothing where limits fail open
+        asked.environ.setdefault(_SAID, []).extend(told)
+        for rule, decision in told:
             if not decision.is_allowed:
-                self._hook(LimitReached(limit.name, _whose(limit.by)))
-                raise TooManyRequests(limit.name, decision.retry_after)
+                self._hook(LimitReached(rule.name, _whose(asked, rule.limit.by)))
+                raise TooManyRequests(rule.name, decision.retry_after)
 
 
 def setup_rate_limits(
@@ -118,21 +121,22 @@ def limits_of(app: Flask) -> RateLimits:
 
 
 def _tell(response: Response) -> Response:
-    said: _Said | None = g.get(_SAID)
-    if said is not None:
-        response.headers.update(headers_of(said.limits, said.decisions))
+    said: _Said | None = request_ctx.request.environ.get(_SAID)
+    if said:
+        response.headers["RateLimit-Policy"] = ", ".join([rule.policy for rule, _ in said])
+        response.headers["RateLimit"] = ", ".join([state_of(rule.name, decision) for rule, decision in said])
     return response
 
 
-def _whose(by: By) -> str:
+def _whose(asked: Request, by: By) -> str:
     """Return the name of those whose calls are counted together with this one."""
     if by is By.ROUTE:
-        rule = request.url_rule
+        rule = asked.url_rule
         return rule.rule if rule is not None else "none"
     identity = known_identity() if by is By.CALLER else None
     if identity is not None and identity.via not in (Via.NOTHING, Via.LOCAL):
         return identity.subject
-    return network_of(request.remote_addr or "")
+    return network_of(asked.remote_addr or "")
 
 
 @lru_cache(maxsize=4096)
