@@ -8,6 +8,8 @@ import click
 
 from quadra_matrix.delivery import desk
 from quadra_matrix.delivery.bluegreen import COLOURS, inactive
+from quadra_matrix.delivery.cli.cluster import cluster_options, rehearsed, with_image
+from quadra_matrix.delivery.cli.cluster import in_cluster as run_in_cluster
 from quadra_matrix.delivery.cli.common import (
     DeliveryGroup,
     Where,
@@ -41,12 +43,29 @@ def bluegreen() -> None:
 @cwd_option
 @json_option
 @click.option("--auto", is_flag=True, help="Switch without asking.")
+@cluster_options
 def deploy(
-    version: str, command: tuple[str, ...], where: Where, plan_file: Path | None, cwd: Path, as_json: bool, auto: bool
+    version: str,
+    command: tuple[str, ...],
+    where: Where,
+    plan_file: Path | None,
+    cwd: Path,
+    as_json: bool,
+    auto: bool,
+    image: str | None,
+    dry_run: bool,
+    in_cluster: bool,
 ) -> None:
     """Start VERSION on the colour without traffic, test it, and ask whether to switch."""
     valid_version(version)
-    plan = where.placed(plan_of(plan_file))
+    plan = with_image(where.placed(plan_of(plan_file)), image)
+    if dry_run:
+        order = (lambda record: desk.promoted(record, version)) if auto else None
+        rehearsed(Kind.BLUE_GREEN, version, plan, as_json=as_json, order=order)
+        return
+    if in_cluster:
+        run_in_cluster(where, Kind.BLUE_GREEN, version, plan, ["--auto"] if auto else [], as_json=as_json)
+        return
     site = where.site(Kind.BLUE_GREEN, plan)
     with watching(as_json) as watch:
         _finish_the_last(site, watch)

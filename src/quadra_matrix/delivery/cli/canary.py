@@ -11,6 +11,8 @@ import click
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.delivery import desk, display, planfile
 from quadra_matrix.delivery.cli.approval import approving, require_somebody, unanswered
+from quadra_matrix.delivery.cli.cluster import cluster_options, rehearsed, with_image
+from quadra_matrix.delivery.cli.cluster import in_cluster as run_in_cluster
 from quadra_matrix.delivery.cli.common import (
     DeliveryGroup,
     Where,
@@ -48,6 +50,7 @@ def canary() -> None:
 @click.option("--auto", is_flag=True, help="Take every step without asking.")
 @click.option("--wait", is_flag=True, help="At steps that need approval, ask nobody: wait for: quadra canary resume.")
 @click.option("--manual", is_flag=True, help="Start and test VERSION, then leave its share to: quadra canary scale.")
+@cluster_options
 def deploy(
     version: str,
     command: tuple[str, ...],
@@ -58,13 +61,22 @@ def deploy(
     auto: bool,
     wait: bool,
     manual: bool,
+    image: str | None,
+    dry_run: bool,
+    in_cluster: bool,
 ) -> None:
     """Roll VERSION out. COMMAND starts it; without one it is started like the last version, {version} filled in."""
     valid_version(version)
-    plan = where.placed(plan_of(plan_file))
+    plan = with_image(where.placed(plan_of(plan_file)), image)
     plan = unattended(plan) if auto else plan
+    if dry_run:
+        rehearsed(Kind.CANARY, version, plan, as_json=as_json)
+        return
     if any(step.approve for step in plan.steps) and not (wait or manual or can_answer()):
         raise unanswered("--auto", "--wait")
+    if in_cluster:
+        run_in_cluster(where, Kind.CANARY, version, plan, ["--manual"] if manual else ["--wait"], as_json=as_json)
+        return
     words, site = words_of(command, cwd), where.site(Kind.CANARY, plan)
     with watching(as_json) as watch:
         if manual:
