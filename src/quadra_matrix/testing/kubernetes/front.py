@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from quadra_matrix.testing.kubernetes.schemas import Schemas
 from quadra_matrix.testing.kubernetes.swagger import TYPE as SWAGGER
 from quadra_matrix.testing.kubernetes.swagger import swagger
 from quadra_matrix.testing.kubernetes.users import User, user_of
+
+log = logging.getLogger(__name__)
 
 HEALTH = ("healthz", "livez", "readyz")
 
@@ -65,12 +68,15 @@ class Front:
             return answer if answer is not None else self._about_objects(request)
         except Refused as refused:
             return _refusal(refused)
+        except Exception as failed:  # the edge of a request: a mistake of the fake is an answer that says so
+            log.exception("%s %s could not be answered", request.method, request.path)
+            return _refusal(Refused(500, "InternalError", f"the fake cannot answer this: {failed!r}"))
 
     def _about_objects(self, request: Request) -> Answer | Stream | None:
         """Answer a request for objects, and remember it."""
         if request.path.strip("/").split("/")[0] not in {"api", "apis"}:
             raise no_such_path()
-        target, user = target_of(request, self.catalogue), user_of(request)
+        target, user, is_dry = target_of(request, self.catalogue), user_of(request), request.is_dry
         fault = self.faults.meet(target)
         if fault.delay:
             self._closing.wait(fault.delay)
@@ -83,7 +89,6 @@ class Front:
             except Refused as refused:
                 answer = _refusal(refused)
         code = 0 if answer is None else 200 if isinstance(answer, Stream) else answer.status
-        is_dry = request.query.get("dryRun") == "All"
         self.requests.append(Seen(target.verb, target.resource, target.namespace, target.name, code, user.name, is_dry))
         return None if fault.cut else answer
 

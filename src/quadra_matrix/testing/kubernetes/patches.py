@@ -93,6 +93,8 @@ def _with(document: Any, path: Sequence[str], value: Any, *, insert: bool) -> An
 
 def _without(document: Any, path: Sequence[str]) -> Any:
     """Take away what stands at a path."""
+    if not path:
+        raise unprocessable("an object cannot be taken out of itself")
     parent, last = _at(document, path[:-1]), path[-1]
     if isinstance(parent, list):
         del parent[_index(parent, last)]
