@@ -96,6 +96,7 @@ def test_a_jobs_pod_is_a_copy_of_the_services() -> None:
     assert "ports" not in container
     assert (spec["serviceAccountName"], spec["securityContext"]) == ("quadra-matrix", {"runAsNonRoot": True})
     assert [volume["name"] for volume in spec["volumes"]] == ["data"]
+    assert spec["automountServiceAccountToken"] is False
     assert made["spec"]["template"]["metadata"]["labels"] == {
         LABEL: "0" * 32,
         "app.kubernetes.io/managed-by": "quadra-matrix",

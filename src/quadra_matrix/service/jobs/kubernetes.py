@@ -206,6 +206,7 @@ def manifest(pod: Mapping[str, Any], job_id: str, work: str) -> dict[str, Any]:
     container["volumeMounts"] = _own(container.get("volumeMounts", ()))
     spec = {name: pod["spec"][name] for name in OF_A_POD if pod["spec"].get(name)}
     spec |= {"volumes": _own(spec.get("volumes", ())), "restartPolicy": "Never", "containers": [container]}
+    spec["automountServiceAccountToken"] = False  # a job asks the database alone
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
