@@ -22,7 +22,7 @@ import pytest
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 
-from quadra_matrix.testing.kubernetes import Asked, FakeKubernetes, Image, Processes, Said
+from quadra_matrix.testing.kubernetes import MISSING, Asked, FakeKubernetes, Image, Processes, Said
 from tests.cluster.image.shop import page
 from tests.services.process import wait_until
 
@@ -84,15 +84,17 @@ def fake(folder: Path) -> FakeKubernetes:
     """Return a fake cluster on the real clock that knows the image of these tests."""
     began = time.monotonic()
 
-    def answer(asked: Asked) -> Said:
-        status, text = page(asked.path, time.monotonic() - began, 0.5 if "bad" in asked.pod else 0.0)
-        return Said(status, text.encode())
+    def shop(error_rate: float) -> Image:
+        def answer(asked: Asked) -> Said:
+            status, text = page(asked.path, time.monotonic() - began, error_rate)
+            return Said(status, text.encode())
 
-    shop = Image(ready_after=0.3, answer=answer, process=True)
-    missing = Image(ready_after=float("inf"), fails="ErrImagePull")
+        return Image(ready_after=0.3, answer=answer, process=True)
+
     here = f"{Path(sys.executable).parent}:{os.defpath}"
     return FakeKubernetes(
-        images={IMAGE: shop, f"{IMAGE}:missing": missing}, processes=Processes(folder / "pods", {"PATH": here})
+        images={IMAGE: shop(0.0), f"{IMAGE}:bad": shop(0.5), f"{IMAGE}:missing": MISSING},
+        processes=Processes(folder / "pods", {"PATH": here}),
     )
 
 

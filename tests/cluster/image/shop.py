@@ -18,12 +18,12 @@ def page(path: str, age: float, error_rate: float) -> tuple[int, str]:
     if path != "/metrics":
         return (200, "ok\n") if path.startswith("/health") else (404, "no such page\n")
     requests = int(age * RATE)
-    errors = int(requests * error_rate)
+    errors, late = int(requests * error_rate), int(requests * 0.02)
+    buckets = {"0.005": requests - late, "0.25": requests - late, "0.5": requests, "+Inf": requests}
     lines = [
         f'quadra_http_requests_total{{status="200"}} {requests - errors}',
         f'quadra_http_requests_total{{status="500"}} {errors}',
-        f'quadra_http_request_duration_seconds_bucket{{le="0.005"}} {requests}',
-        f'quadra_http_request_duration_seconds_bucket{{le="+Inf"}} {requests}',
+        *(f'quadra_http_request_duration_seconds_bucket{{le="{le}"}} {count}' for le, count in buckets.items()),
     ]
     return 200, "\n".join(lines) + "\n"
 
