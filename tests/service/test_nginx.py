@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
+from quadra_matrix.service.access.wiring import keyring_of
 from quadra_matrix.service.messages import WebSocketMessage
 from quadra_matrix.service.settings import Settings
+from quadra_matrix.storage.sql import Database
 from quadra_matrix.tls.certs import generate_self_signed_cert
 from quadra_matrix.tls.nginx import Site, nginx_configuration
 from tests.service.conftest import REAL, Serve, Submit
@@ -145,10 +148,14 @@ def test_a_cached_page_keeps_its_policy(serve: Serve, nginx: Ports, client: ssl.
 
 
 def test_the_hub_is_reached_on_the_same_port(
-    serve: Serve, nginx: Ports, client: ssl.SSLContext, submit: Submit
+    serve: Serve, nginx: Ports, client: ssl.SSLContext, settings: Settings, submit: Submit
 ) -> None:
-    origin = f"https://localhost:{nginx.https}"
-    with serve(), connect(f"wss://localhost:{nginx.https}/ws", ssl=client, origin=origin) as hub:  # type: ignore[arg-type]
+    address, origin = f"wss://localhost:{nginx.https}/ws", Origin(f"https://localhost:{nginx.https}")
+    database = Database(settings.database_url)
+    key = keyring_of(settings, database).create("test", ["read"])[1]
+    database.close()
+
+    with serve(), connect(address, ssl=client, origin=origin, additional_headers={"X-API-Key": key}) as hub:
         job = submit("quick")
         news = WebSocketMessage.model_validate_json(hub.recv(timeout=30))
 
