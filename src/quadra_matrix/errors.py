@@ -1,6 +1,9 @@
 """Every error the package raises on purpose.
 
 QuadraError
+├── AuditError              base of what keeps an audit from starting
+│   ├── PolicyUnreadable    the policy of an audit cannot be read; names the file and the rule
+│   └── ScannerFailed       a scanner did not answer; names it
 ├── AccessRefused           base of what a caller may not do
 │   ├── Unauthenticated     no credential, or none that holds
 │   ├── Forbidden           the caller is known and may not; names the scope or the rule
@@ -601,6 +604,26 @@ class EventsNotDurable(QuadraError):
     def __init__(self, waiting: int, reason: str) -> None:
         super().__init__(f"{waiting} events are not durable yet: {reason}")
         self.waiting, self.reason = waiting, reason
+
+
+class AuditError(QuadraError):
+    """An audit could not do what was asked."""
+
+
+class PolicyUnreadable(AuditError):
+    """The policy of an audit cannot be read."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"the policy {place} cannot be read: {reason}")
+        self.place, self.reason = place, reason
+
+
+class ScannerFailed(AuditError):
+    """A scanner did not answer, or not for everything."""
+
+    def __init__(self, scanner: str, reason: str) -> None:
+        super().__init__(f"{scanner}: {reason}")
+        self.scanner, self.reason = scanner, reason
 
 
 class ChaosError(QuadraError):
