@@ -26,9 +26,10 @@ from quadra_matrix.service.hub import PATH, Hub, own_origins
 from quadra_matrix.service.processes import die_with_parent
 from quadra_matrix.service.settings import Settings, load
 from quadra_matrix.service.sockets import HTTP_SOCKET, HUB_SOCKET
-from quadra_matrix.service.watching import ids, log_to_stderr, new_tracing
+from quadra_matrix.service.watching import ids_of_requests, log_to_stderr, new_tracing
 from quadra_matrix.storage.sql import Database
 from quadra_matrix.storage.sql.jobs import SqlJobs
+from quadra_matrix.telemetry.otel.current import current_ids
 from quadra_matrix.tls.passing import behind_front
 
 THREADS = 2 * (os.cpu_count() or 1) + 1
@@ -91,7 +92,7 @@ def serve_hub(settings: Settings, sockets: Path | None) -> None:
 def _worker(parent: int, settings: Settings, has_front: bool, app: str) -> Callable[..., Any]:
     """Build the application inside a worker."""
     die_with_parent(parent)
-    log_to_stderr(settings, ids)
+    log_to_stderr(settings, ids_of_requests())
     module, name = app.split(":")
     application: Callable[..., Any] = getattr(importlib.import_module(module), name)(settings)
     end: Callable[[], object] | None = getattr(application, "extensions", {}).get("quadra_matrix.end")
@@ -103,7 +104,7 @@ def _worker(parent: int, settings: Settings, has_front: bool, app: str) -> Calla
 def _hub(parent: int, settings: Settings, has_front: bool, name: str) -> Hub:
     """Build the hub inside its worker."""
     die_with_parent(parent)
-    log_to_stderr(settings, ids)
+    log_to_stderr(settings, current_ids)
     database = Database(settings.database_url)
     jobs, origins = SqlJobs(database), own_origins(settings)
     gate = Gate(keyring_of(settings, database), tokens_of(settings), gate_options(settings))

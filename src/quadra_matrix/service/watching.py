@@ -11,7 +11,6 @@ from quadra_matrix.errors import TracesUnavailable
 from quadra_matrix.service.settings import LogLevel, Settings
 from quadra_matrix.telemetry.environment import tracing_options
 from quadra_matrix.telemetry.export import NotDelivered, Report, no_report
-from quadra_matrix.telemetry.flask import request_ids
 from quadra_matrix.telemetry.logs import Identify, no_ids, setup_logging
 from quadra_matrix.telemetry.otel import Tracing
 from quadra_matrix.telemetry.otel.current import current_ids
@@ -34,9 +33,11 @@ def log_to_stderr(settings: Settings, identify: Identify = no_ids) -> None:
         logging.getLogger(talkative).setLevel(quiet)
 
 
-def ids() -> dict[str, str]:
-    """Return the ids of the current span and of the current request."""
-    return current_ids() | request_ids()
+def ids_of_requests() -> Identify:
+    """Return what names the current span and the current request."""
+    from quadra_matrix.telemetry.flask import request_ids  # Flask takes a third of a second; only HTTP workers have it
+
+    return lambda: current_ids() | request_ids()
 
 
 def ids_of_job(carried: Mapping[str, str]) -> Identify:
