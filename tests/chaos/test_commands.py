@@ -74,6 +74,14 @@ def test_a_service_that_must_tolerate_and_does_not_has_deviated(service: Service
     assert ET.fromstring(junit.read_text()).find("testcase/failure") is not None
 
 
+@pytest.mark.slow
+def test_repeated_runs_say_how_sure_they_are(service: Service, tmp_path: Path) -> None:
+    ran = quadra(tmp_path, "run", str(written(tmp_path, service, hold=1)), "--repeat", "2")
+
+    assert "of 2 runs passed; time to recover: median" in ran.stdout
+    assert "need at least" in ran.stderr
+
+
 def test_a_stop_condition_lifts_at_once(service: Service, tmp_path: Path) -> None:
     plan = str(written(tmp_path, service, hold=60, stop={"seconds": 0.1, "window": 1}))
 

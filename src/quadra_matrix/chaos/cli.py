@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from quadra_matrix.chaos.journal import Journal
 from quadra_matrix.chaos.mend import mend_abandoned
 from quadra_matrix.chaos.model import Experiment
 from quadra_matrix.chaos.outcome import Outcome
+from quadra_matrix.chaos.recovery import fewest
+from quadra_matrix.chaos.repeated import repeated
 from quadra_matrix.clock import SYSTEM_CLOCK
 from quadra_matrix.errors import FaultRemains
 from quadra_matrix.events import Event
@@ -219,6 +222,7 @@ def _run(
     around = Surroundings(folder, _tell, interrupt, Allowed(production=allow_production, public=allow_public))
     with signals(interrupt):
         for experiment in experiments:
+            remark(_needs(experiment))
             outcome = run(experiment, around)
             outcomes.append(outcome)
             History(folder).add(outcome)
@@ -230,10 +234,22 @@ def _run(
         print_json([as_document(outcome) for outcome in outcomes])
     elif with_summary:
         click.echo(report.summary(outcomes))
+    elif len(outcomes) > 1:
+        click.echo(str(repeated(outcomes, random.random)))
     for path, text in ((junit, report.as_junit), (markdown, report.as_markdown)):
         if path is not None:
             path.write_text(text(outcomes))
     raise SystemExit(report.exit_of(outcomes))
+
+
+def _needs(experiment: Experiment) -> str:
+    """Return how long a run watches before and after the fault, and the fewest samples its margins can be judged by."""
+    probing = experiment.probing
+    seconds = probing.samples / probing.rate
+    return (
+        f"{experiment.name}: {probing.samples} probes in {seconds:.0f} s of baseline, as many of recovery; "
+        f"its margins need at least {fewest(experiment.margins)}"
+    )
 
 
 def _tell(event: Event) -> None:
