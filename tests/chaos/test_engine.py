@@ -30,11 +30,11 @@ def experiment(service: Service, *faults: Fault, hold: float = 2.0) -> Experimen
 def test_latency_arrives_as_asked_and_is_gone_afterwards(service: Service, tmp_path: Path) -> None:
     hook = RecordingHook()
 
-    outcome = run(experiment(service, Latency(200)), Surroundings(tmp_path / "chaos", hook))
+    outcome = run(experiment(service, Latency(500)), Surroundings(tmp_path / "chaos", hook))
 
     assert outcome.verdict is Verdict.RECOVERED, outcome
     assert outcome.doses[0].delivered is not None
-    assert abs(outcome.doses[0].delivered - 200) < 15
+    assert abs(outcome.doses[0].delivered - 500) < 30
     assert outcome.overhead is not None
     assert outcome.times.to_impact is not None
     assert not list(Journal(tmp_path / "chaos").entries())

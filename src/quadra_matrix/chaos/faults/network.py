@@ -20,8 +20,8 @@ from quadra_matrix.chaos.recovery import STRICT
 from quadra_matrix.chaos.samples import Sample, errors_of
 from quadra_matrix.errors import require
 
-PINGS = Probing(rate=20.0, timeout=5.0)
-"""How a dependency is asked what arrived of a fault; the target's own probes do not see that."""
+PINGS = 20.0
+"""Times a second that a dependency is asked what arrived of a fault; the target's own probes do not see that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,9 @@ class ByProxy(ABC):
         """Return the fault with pings of its own through the proxy."""
         closing, injected = ExitStack(), [float("inf")]
         closing.callback(proxy.close)
-        pings = closing.enter_context(Prober(ping_of(self.kind, proxy.address), PINGS, scene.clock))
+        # One that hangs is known to after a second; one that is slow on purpose may be as slow as that, twice.
+        probing = Probing(rate=PINGS, timeout=1.0 + 2 * self.disturbance().latency)
+        pings = closing.enter_context(Prober(ping_of(self.kind, proxy.address), probing, scene.clock))
 
         def inject() -> None:
             proxy.disturb(self.disturbance(), seed=scene.seed, lease=scene.lease)
