@@ -11,6 +11,8 @@ import pytest
 
 from quadra_matrix.clock import SYSTEM_CLOCK, Clock
 from quadra_matrix.delivery.fleet import Command, Fleet
+from quadra_matrix.delivery.kubernetes.cluster import Cluster
+from quadra_matrix.delivery.kubernetes.state import ClusterState
 from quadra_matrix.delivery.local import LocalEvidence, LocalTraffic, LocalWorkload, Machine
 from quadra_matrix.delivery.model import Lease, Readiness, Record, Route
 from quadra_matrix.delivery.ports import Evidence, State, Traffic, Workload
@@ -27,6 +29,7 @@ from quadra_matrix.errors import (
     TrafficUnknown,
 )
 from quadra_matrix.testing.delivery import FakePlatform, MemoryState
+from quadra_matrix.testing.kubernetes import FakeKubernetes
 from tests.delivery.conftest import command
 from tests.services.process import free_port
 
@@ -170,9 +173,21 @@ def test_nothing_is_open_on_a_version_without_requests(driver: Driver) -> None:
     assert driver.traffic.open_requests("v9") == 0
 
 
-@pytest.fixture(params=["memory", "file"])
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> State:
-    return MemoryState() if request.param == "memory" else FileState(tmp_path / "delivery")
+@contextmanager
+def cluster_state(folder: Path) -> Iterator[State]:
+    with FakeKubernetes() as fake:
+        cluster = Cluster.at(kubeconfig=fake.kubeconfig(folder / "kubeconfig"))
+        yield ClusterState(cluster, "rollout", {})
+        cluster.close()
+
+
+@pytest.fixture(params=["memory", "file", "cluster"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    if request.param == "cluster":
+        with cluster_state(tmp_path) as found:
+            yield found
+    else:
+        yield MemoryState() if request.param == "memory" else FileState(tmp_path / "delivery")
 
 
 def record(holder: str) -> Record:

@@ -49,10 +49,15 @@ def colours(tmp_path: Path) -> Iterator[Rig]:
 def gateway(tmp_path: Path) -> Iterator[Rig]:
     """Ten pods of stable behind a route, none of the canary, version 1.0.0."""
     for rig in set_up(tmp_path, K8S / "gateway", f"{APP}-stable", Kind.CANARY, Split.GATEWAY):
+        yield weighing(rig)
 
-        def split(cluster: Cluster = rig.admin) -> dict[str, float]:
-            stable, canary = weights_of(cluster.get(Resource.ROUTE, f"{APP}-route"), APP)
-            return {f"{APP}-stable": stable / (stable + canary), f"{APP}-canary": canary / (stable + canary)}
 
-        rig.traffic.split = split
-        yield rig
+def weighing(rig: Rig) -> Rig:
+    """Return the rig whose requests flow as the weights of its route say."""
+
+    def split() -> dict[str, float]:
+        stable, canary = weights_of(rig.admin.get(Resource.ROUTE, f"{APP}-route"), APP)
+        return {f"{APP}-stable": stable / (stable + canary), f"{APP}-canary": canary / (stable + canary)}
+
+    rig.traffic.split = split
+    return rig

@@ -8,7 +8,8 @@ from quadra_matrix.delivery import desk
 from quadra_matrix.delivery.kubernetes.rehearsal import RECORD, rehearse
 from quadra_matrix.delivery.model import Kind, Phase
 from quadra_matrix.errors import RolloutRefused
-from tests.delivery.kubernetes.rig import PLAN, Rig
+from tests.delivery.kubernetes.calls import table
+from tests.delivery.kubernetes.rig import K8S, PLAN, Rig
 from tests.delivery.kubernetes.test_canary import QUICK
 from tests.delivery.kubernetes.test_gateway import SHORT
 
@@ -78,3 +79,10 @@ def test_a_dry_run_of_a_switch_includes_it(colours: Rig) -> None:
 
     assert rehearsed.rollout.progress.phase is Phase.LIVE
     assert rehearsed.calls[-1].changes == {"/spec/selector/colour": "green"}
+
+
+@pytest.mark.slow
+def test_the_table_of_calls_in_the_documentation_is_true() -> None:
+    page = K8S.parent / "docs" / "how-to" / "kubernetes.md"
+
+    assert table() in page.read_text()
