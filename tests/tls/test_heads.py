@@ -109,6 +109,14 @@ def test_chunks_are_for_http_1_1() -> None:
     assert refused.value.status == 501
 
 
+@pytest.mark.parametrize(
+    ("field", "asks"),
+    [("Upgrade: websocket", True), ("UPGRADE:h2c", True), ("X-Upgrade: a", False), ("A: Upgrade: b", False)],
+)
+def test_who_asks_to_upgrade_is_known(field: str, asks: bool) -> None:
+    assert read_head(head("Host: a", field)).asks_to_upgrade is asks
+
+
 def test_a_tunnel_is_refused() -> None:
     with pytest.raises(NotPassedOn) as refused:
         read_head(head(start="CONNECT * HTTP/1.1"))
