@@ -30,7 +30,9 @@ ZIPKIN_SHA256 = "7ac633a6832647e71e50012a5e3e91fbc7054414955261724526030faf271d8
 
 JAEGER = "github.com/jaegertracing/jaeger"
 JAEGER_VERSION = "v1.76.0"
-"""The newest commit of Jaeger's main branch that has a version in Go's sense; its program is Jaeger 2.13."""
+"""The newest commit of Jaeger's main branch that has a version in Go's sense."""
+JAEGER_PROGRAM_VERSION = "2.13.0"
+"""Of the program: that commit has both versions."""
 JAEGER_PROGRAM = CACHE / f"jaeger-{JAEGER_VERSION}"
 LONGEST_BUILD = 600.0
 """Seconds that building Jaeger may take: it and its modules are a gigabyte of source."""
