@@ -180,7 +180,11 @@ def test_an_unsampled_span_of_another_sdk_begins_nothing(tracing: Tracing) -> No
     outer = trace.NonRecordingSpan(SpanContext(1, 2, False, TraceFlags(0)))
 
     with trace.use_span(outer):
-        assert tracing.start("inner") is outer
+        inner = tracing.start("inner")
+
+    assert inner is not outer  # whoever has it will end it
+    assert inner.get_span_context() == outer.get_span_context()
+    assert not inner.is_recording()
 
 
 @pytest.mark.parametrize("flag", ["00", "01"])

@@ -48,8 +48,10 @@ from quadra_matrix.storage.sql.backups import SqlBackups
 from quadra_matrix.storage.sql.jobs import SqlJobs
 from quadra_matrix.storage.sql.models import SqlDatasets, SqlModels
 from quadra_matrix.store.certificates import CertificateStore
+from quadra_matrix.telemetry.environment import Exporter
 from quadra_matrix.telemetry.flask import setup_distributed_tracing, trace_routes
 from quadra_matrix.telemetry.otel.current import note
+from quadra_matrix.telemetry.otel.libraries import instrument_libraries
 from quadra_matrix.telemetry.series import Metrics, training_jobs
 from quadra_matrix.telemetry.traces import TraceStore
 from quadra_matrix.tls.flask import setup_tls
@@ -77,6 +79,8 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
 
     The default model is warm before this returns, so a worker answers nothing while it is cold.
     """
+    if settings.tracing_exporter is not Exporter.NONE:
+        instrument_libraries()  # before the engine is made: its calls are traced only then
     with ExitStack() as built:
         parts = _build(settings, clock, built)
         app = _routed(settings, parts, clock, built)

@@ -70,6 +70,7 @@ def setup_distributed_tracing(
     counts: CountsRequests | None = None,
     deliver: Callable[[Sequence[Span]], None] | None = None,
     report: Report = no_report,
+    instrument: bool = True,
     environ: Mapping[str, str] | None = None,
 ) -> Tracing:
     """Make every request of ``app`` a span, and return what other spans are made with.
@@ -78,7 +79,9 @@ def setup_distributed_tracing(
     this process. ``report`` is told how many were ``sent`` and ``dropped``. What no argument says is read from the
     variables: ``OTEL_*``, and ours such as ``TRACING_EXPORTER`` and ``JAEGER_HOST`` (``environ`` replaces them).
     Requests whose path begins with one of ``untraced`` make no span. ``counts`` is told of every request, as by
-    ``count_requests`` and for less: one layer does both. Call it after other WSGI layers were added:
+    ``count_requests`` and for less: one layer does both. Calls that requests, httpx, SQLAlchemy and Redis make within a
+    recorded span are its children where their instrumentation is installed (the extra ``tracing-libraries``), unless
+    ``instrument`` is False; engines and clients are to be made afterwards. Call it after other WSGI layers were added:
     they are then part of the measured time. Also ``app.extensions["tracing"]``.
     """
     require("tracing" not in app.extensions, "app", app.name, "an application that is not traced yet")
@@ -87,6 +90,7 @@ def setup_distributed_tracing(
     )
     try:
         from quadra_matrix.telemetry.otel import Tracing, log_spans
+        from quadra_matrix.telemetry.otel.libraries import instrument_libraries
         from quadra_matrix.telemetry.otel.server import ERROR, INCOMPLETE, ROUTE, TracedServer
     except ModuleNotFoundError as missing:
         raise MissingExtra(missing.name or "opentelemetry", "tracing") from missing
@@ -94,6 +98,8 @@ def setup_distributed_tracing(
         options.exporter is not Exporter.EMBEDDED or deliver is not None, "deliver", deliver, "given to embed the spans"
     )
     tracing = Tracing(options, deliver=deliver or log_spans, report=report)
+    if instrument and tracing.is_on:
+        instrument_libraries()
 
     def note_completeness(response: Response) -> Response:
         if type(response.response) is not list:  # what Werkzeug makes of every answer that is not streamed

@@ -6,6 +6,7 @@ these hold is checked by the encoders, on the exporting thread.
 
 from __future__ import annotations
 
+import random
 import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -108,6 +109,20 @@ class RecordedSpan(ApiSpan):
     def get_span_context(self) -> SpanContext:
         """Return what other processes and child spans need of this one."""
         return SpanContext(self.trace_id, self.span_id, False, SAMPLED, trace_state(self.state))
+
+    def child(self, name: str, kind: SpanKind, scope: Scope) -> RecordedSpan:
+        """Start a span within this one, made by the library ``scope``."""
+        return RecordedSpan(
+            name,
+            kind,
+            trace_id=self.trace_id,
+            span_id=random.getrandbits(64) or 1,
+            parent_id=self.span_id,
+            state=self.state,
+            scope=scope,
+            clock=self._clock,
+            finish=self._finish,
+        )
 
     def begin_at(self, start_time: int) -> None:
         """Move the beginning to ``start_time``, in nanoseconds since the epoch."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterator, Sequence
 
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Tracer, TracerProvider
+from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Tracer, TracerProvider
 from opentelemetry.trace import Span as ApiSpan
 
 # Private, and yet what every implementation of this API needs: start_as_current_span must also decorate coroutines.
@@ -21,60 +22,12 @@ from quadra_matrix.telemetry.sampling import Sampling
 """The API's key of the current span: a context that is made with it need not be copied first."""
 
 
-class SamplingTracer(Tracer):
-    """Starts the spans of one library. May be shared between threads."""
+class ParentedTracer(Tracer, abc.ABC):
+    """The calls of the API, by one that starts a span within another."""
 
-    def __init__(
-        self, scope: Scope, sampling: Sampling, finish: Callable[[RecordedSpan], None], clock: Clock, *, is_on: bool
-    ) -> None:
-        self._scope, self._sampling, self._finish, self._clock = scope, sampling, finish, clock
-        self._is_on = is_on
-
-    def begin(
-        self, header: Header, name: str, kind: SpanKind = SpanKind.INTERNAL, names: Names = NAMES
-    ) -> tuple[RecordedSpan | UnrecordedSpan, Context]:
-        """Start the span that continues the trace of a caller's headers; return the context that it is current in.
-
-        Where the trace is not recorded the span keeps the ids, so that logs and outgoing calls have them.
-        """
-        caller = remote_of(header, names)
-        if caller is not None and (caller.is_sampled is False and self._sampling.follows_caller):
-            span: RecordedSpan | UnrecordedSpan = UnrecordedSpan(caller, True)
-        else:
-            span = self._continue(caller, name, kind)
-        entries = header(names.baggage)
-        context = Context({_CURRENT: span})
-        return span, context if entries is None else _with_baggage(entries, context)
-
-    def _continue(self, caller: Remote | None, name: str, kind: SpanKind) -> RecordedSpan | UnrecordedSpan:
-        if caller is None:
-            trace_id, is_recorded = self._sampling.new_trace()
-            if is_recorded:
-                return self._recorded(name, kind, trace_id)
-            return UnrecordedSpan(Remote(trace_id, self._sampling.new_span(), False), False)
-        if not self._is_on:
-            return UnrecordedSpan(caller, True)  # the caller's choice is passed on
-        if self._sampling.records(caller):
-            trace_id, span_id, _, state = caller
-            return self._recorded(name, kind, trace_id, span_id, state, is_parent_remote=True)
-        return UnrecordedSpan(caller._replace(is_sampled=False), True)
-
+    @abc.abstractmethod
     def within(self, parent: ApiSpan, name: str, kind: SpanKind = SpanKind.INTERNAL) -> ApiSpan:
-        """Start a span within ``parent``; return ``parent`` itself where the trace is not recorded."""
-        if isinstance(parent, RecordedSpan):
-            return self._recorded(name, kind, parent.trace_id, parent.span_id, parent.state)
-        if isinstance(parent, UnrecordedSpan):
-            return parent
-        found = parent.get_span_context()
-        if not found.is_valid:
-            return self._continue(None, name, kind)
-        # Of another tracer, or taken from headers by a propagator of the API.
-        is_sampled, state = found.trace_flags.sampled, found.trace_state.to_header()
-        if found.is_remote:
-            return self._continue(Remote(found.trace_id, found.span_id, is_sampled, state), name, kind)
-        if is_sampled and self._is_on:
-            return self._recorded(name, kind, found.trace_id, found.span_id, state)
-        return parent
+        """Start a span within ``parent``. Whoever asked for it will end it, so it is no span of somebody else."""
 
     def start_span(
         self,
@@ -121,6 +74,62 @@ class SamplingTracer(Tracer):
             set_status_on_exception=set_status_on_exception,
         ) as current:
             yield current
+
+
+class SamplingTracer(ParentedTracer):
+    """Starts the spans of one library. May be shared between threads."""
+
+    def __init__(
+        self, scope: Scope, sampling: Sampling, finish: Callable[[RecordedSpan], None], clock: Clock, *, is_on: bool
+    ) -> None:
+        self._scope, self._sampling, self._finish, self._clock = scope, sampling, finish, clock
+        self._is_on = is_on
+
+    def begin(
+        self, header: Header, name: str, kind: SpanKind = SpanKind.INTERNAL, names: Names = NAMES
+    ) -> tuple[RecordedSpan | UnrecordedSpan, Context]:
+        """Start the span that continues the trace of a caller's headers; return the context that it is current in.
+
+        Where the trace is not recorded the span keeps the ids, so that logs and outgoing calls have them.
+        """
+        caller = remote_of(header, names)
+        if caller is not None and (caller.is_sampled is False and self._sampling.follows_caller):
+            span: RecordedSpan | UnrecordedSpan = UnrecordedSpan(caller, True)
+        else:
+            span = self._continue(caller, name, kind)
+        entries = header(names.baggage)
+        context = Context({_CURRENT: span})
+        return span, context if entries is None else _with_baggage(entries, context)
+
+    def _continue(self, caller: Remote | None, name: str, kind: SpanKind) -> RecordedSpan | UnrecordedSpan:
+        if caller is None:
+            trace_id, is_recorded = self._sampling.new_trace()
+            if is_recorded:
+                return self._recorded(name, kind, trace_id)
+            return UnrecordedSpan(Remote(trace_id, self._sampling.new_span(), False), False)
+        if not self._is_on:
+            return UnrecordedSpan(caller, True)  # the caller's choice is passed on
+        if self._sampling.records(caller):
+            trace_id, span_id, _, state = caller
+            return self._recorded(name, kind, trace_id, span_id, state, is_parent_remote=True)
+        return UnrecordedSpan(caller._replace(is_sampled=False), True)
+
+    def within(self, parent: ApiSpan, name: str, kind: SpanKind = SpanKind.INTERNAL) -> ApiSpan:
+        """Start a span within ``parent``; return one that only keeps the ids where the trace is not recorded."""
+        if isinstance(parent, RecordedSpan):
+            return self._recorded(name, kind, parent.trace_id, parent.span_id, parent.state)
+        if isinstance(parent, UnrecordedSpan):
+            return parent
+        found = parent.get_span_context()
+        if not found.is_valid:
+            return self._continue(None, name, kind)
+        # Of another tracer, or taken from headers by a propagator of the API.
+        is_sampled, state = found.trace_flags.sampled, found.trace_state.to_header()
+        if found.is_remote:
+            return self._continue(Remote(found.trace_id, found.span_id, is_sampled, state), name, kind)
+        if is_sampled and self._is_on:
+            return self._recorded(name, kind, found.trace_id, found.span_id, state)
+        return NonRecordingSpan(found)
 
     def _recorded(
         self,

@@ -59,7 +59,7 @@ class Tracing:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.options = options
-        is_on = options.exporter is not Exporter.NONE
+        self.is_on = is_on = options.exporter is not Exporter.NONE
         sampling = Sampling(options.sample_ratio if is_on else 0.0, options.follows_caller)
         self._queue = ExportQueue(
             sender(options, deliver),
