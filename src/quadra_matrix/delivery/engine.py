@@ -209,7 +209,9 @@ class Engine:
             if isinstance(move.action, Send):
                 reported = self._ports.traffic.write(move.action.route, routed.revision)
                 at = move.then if reported.is_complete else move.meanwhile or move.then
-                return replace(at, asked=move.action.route, sent=reported.route)
+                # What is not complete yet is written again at the next look, in whatever phase.
+                sent = reported.route if reported.is_complete else None
+                return replace(at, asked=move.action.route, sent=sent)
             if not self._do(rollout, move.action, seen):
                 return move.meanwhile or move.then
         except (StartRefused, CheckFailed, HookFailed) as failed:

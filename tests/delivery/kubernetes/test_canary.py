@@ -15,6 +15,8 @@ from quadra_matrix.errors import RolloutActive, RolloutRefused, RolloutStuck
 from quadra_matrix.testing.kubernetes import MISSING, Image
 from tests.delivery.kubernetes.rig import APP, PLAN, Rig, Version, unseen
 
+pytestmark = pytest.mark.slow
+
 QUICK = replace(PLAN, steps=(Step(30, 5), Step(100, 5)), baseline=5, limits=Limits(enough_points=0.05))
 
 
@@ -39,7 +41,6 @@ def test_the_share_is_the_one_that_whole_pods_can_reach(rig: Rig) -> None:
     assert [share for share in dict.fromkeys(shares) if share in {10, 20, 25, 50, 90, 100}] == [10, 20, 50, 90, 100]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "because"),
     [
@@ -79,7 +80,6 @@ PHASES = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("looks", [1, 2], ids=["as-it-begins", "in-its-midst"])
 @pytest.mark.parametrize("phase", PHASES, ids=str)
 def test_a_rollback_from_anywhere_restores_the_exact_objects(rig: Rig, phase: Phase, looks: int) -> None:
@@ -100,7 +100,6 @@ def test_a_rollback_from_anywhere_restores_the_exact_objects(rig: Rig, phase: Ph
     assert rig.fewest() == 10
 
 
-@pytest.mark.slow
 def test_a_second_rollback_does_not_toggle(rig: Rig) -> None:
     rig.deploy(plan=QUICK)
     rig.site().rollback("a person asked", unseen)
@@ -120,7 +119,6 @@ def test_a_second_deploy_is_refused_and_names_who_holds_the_first(rig: Rig) -> N
         rig.site(anew=True).deploy(rig.kind, "2", QUICK, another)
 
 
-@pytest.mark.slow
 def test_versions_follow_each_other(rig: Rig) -> None:
     rig.versions(v3=Version(), v4=Version(error_rate=0.3))
 
@@ -145,7 +143,6 @@ def test_a_share_set_by_hand_is_reached(rig: Rig) -> None:
     assert rig.fewest() == 10
 
 
-@pytest.mark.slow
 def test_too_little_data_holds_with_a_candidate_that_keeps_running(rig: Rig) -> None:
     rig.traffic.rate = 0.5
     plan = replace(PLAN, steps=(Step(30, 5), Step(100, 5)), baseline=5, patience=30)
@@ -162,7 +159,6 @@ def test_too_little_data_holds_with_a_candidate_that_keeps_running(rig: Rig) -> 
     assert rig.fewest() == 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("room", "end"), [(12, Phase.DONE), (10, Phase.ROLLED_BACK)])
 def test_pods_move_one_by_one_where_there_is_little_room(rig: Rig, room: int, end: Phase) -> None:
     rig.fake.set_capacity(room)

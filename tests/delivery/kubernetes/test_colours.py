@@ -11,6 +11,8 @@ from quadra_matrix.errors import TrafficRefused, TrafficUnknown
 from quadra_matrix.testing.kubernetes import MISSING
 from tests.delivery.kubernetes.rig import APP, Rig, Version, unseen
 
+pytestmark = pytest.mark.slow
+
 SERVICE = f"{APP}-production"
 
 

@@ -13,6 +13,8 @@ from quadra_matrix.errors import RolloutRefused, TrafficUnknown
 from tests.delivery.kubernetes.rig import APP, PLAN, Rig, Version, unseen
 from tests.delivery.kubernetes.test_canary import QUICK
 
+pytestmark = pytest.mark.slow
+
 PLACE = Place(Platform.KUBERNETES, split=Split.GATEWAY)
 SHORT = replace(QUICK, place=PLACE)
 ROUTE = f"{APP}-route"
@@ -37,7 +39,6 @@ def test_weights_move_and_stable_keeps_its_pods(gateway: Rig) -> None:
     assert gateway.fewest(f"{APP}-stable") == 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "phase",
     [Phase.START, Phase.SHIFT, Phase.WATCH, Phase.PROMOTE, Phase.SETTLE, Phase.DRAIN, Phase.STOP, Phase.DONE],

@@ -13,6 +13,8 @@ from tests.delivery.kubernetes.rig import K8S, PLAN, Rig
 from tests.delivery.kubernetes.test_canary import QUICK
 from tests.delivery.kubernetes.test_gateway import SHORT
 
+pytestmark = pytest.mark.slow
+
 WRITES = {"patch", "create", "update", "delete"}
 
 
@@ -81,7 +83,6 @@ def test_a_dry_run_of_a_switch_includes_it(colours: Rig) -> None:
     assert rehearsed.calls[-1].changes == {"/spec/selector/colour": "green"}
 
 
-@pytest.mark.slow
 def test_the_table_of_calls_in_the_documentation_is_true() -> None:
     page = K8S.parent / "docs" / "how-to" / "kubernetes.md"
 

@@ -20,6 +20,8 @@ from quadra_matrix.testing.kubernetes import Fault
 from tests.delivery.kubernetes.rig import APP, Rig, unseen
 from tests.delivery.kubernetes.test_canary import QUICK
 
+pytestmark = pytest.mark.slow
+
 STABLE, CANARY, SCALER = f"{APP}-stable", f"{APP}-canary", f"{APP}-stable-hpa"
 
 
@@ -57,7 +59,6 @@ def deploy_until_killed(rig: Rig, lives: int, *, before: bool) -> int:
     return objects.changes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False], ids=["before-the-change", "after-it"])
 @pytest.mark.parametrize("lives", range(1, 16))
 def test_whoever_dies_at_any_change_another_machine_goes_on(rig: Rig, lives: int, before: bool) -> None:
