@@ -15,6 +15,7 @@ from quadra_matrix.terminal import Exit, fail
 COMMANDS: dict[str, tuple[str, str]] = {
     "breakers": ("quadra_matrix.breaker.cli:breakers", "List, open, close and reset circuit breakers."),
     "api": ("quadra_matrix.api.cli:api", "Write, check and compare the documents of an API."),
+    "audit": ("quadra_matrix.supply.cli:audit", "Scan what is shipped; what was not looked at is never clean."),
     "bluegreen": (
         "quadra_matrix.delivery.cli.bluegreen:bluegreen",
         "Switch all traffic to a new version, and back at once.",

@@ -37,6 +37,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("service/models/onnxruntime.py",),
     "openfeature": ("experiments/openfeature.py",),
     "opentelemetry": ("telemetry/otel/*",),
+    "packaging": ("supply/*",),
     "prometheus_client": ("telemetry/prometheus.py",),
     "pydantic_settings": ("service/settings.py",),
     "pyrage": ("*/age.py",),
