@@ -22,7 +22,7 @@ class Check(enum.StrEnum):
     ADVISORIES = "advisories"
     CODE = "code"
     LICENCES = "licences"
-    SECRETS = "secrets"
+    SECRETS = "secrets"  # pragma: allowlist secret
     WORKFLOWS = "workflows"
 
 
