@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from quadra_matrix.errors import ScannerFailed
 from quadra_matrix.supply.cli import audit
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +178,15 @@ def test_a_bill_of_materials_is_valid_cyclonedx(project: Path, tmp_path: Path) -
     run(project, *only("licences"), "--sbom", tmp_path / "sbom.json")
 
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str((tmp_path / "sbom.json").read_text()) is None
+
+
+def test_a_bill_of_materials_that_cannot_be_written_fails(project: Path, tmp_path: Path) -> None:
+    (project / "requirements.txt").write_text("flask\n")
+
+    result = run(project, *only("code"), "--sbom", tmp_path / "sbom.json")
+
+    assert isinstance(result.exception, ScannerFailed)
+    assert not (tmp_path / "sbom.json").exists()
 
 
 @pytest.mark.parametrize("check", ["advisories", "code", "licences", "workflows"])

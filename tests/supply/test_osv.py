@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +130,30 @@ def test_a_snapshot_that_is_not_there_fails(tmp_path: Path) -> None:
 def test_a_server_that_is_away_fails() -> None:
     with pytest.raises(ScannerFailed, match="flask could not be looked up"):
         server("http://127.0.0.1:1", [Pin("flask", "1")])
+
+
+class Pages(BaseHTTPRequestHandler):
+    """An OSV server with one advisory, on the second page."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        answer = {"vulns": [FIXED]} if asked.get("page_token") else {"vulns": [], "next_page_token": "2"}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+def test_a_server_is_asked_until_its_last_page() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            done = server(f"http://127.0.0.1:{http.server_port}/", [Pin("flask", "1")])
+        finally:
+            http.shutdown()
+            thread.join()
+
+    assert (done.looked_at, [each.rule for each in done.findings]) == (1, ["GHSA-1"])

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from quadra_matrix.clock import SYSTEM_CLOCK
-from quadra_matrix.errors import ScannerFailed
 from quadra_matrix.supply import report
 from quadra_matrix.supply.audit import Project, pins, run
 from quadra_matrix.supply.finding import Check
@@ -50,11 +49,11 @@ def audit(folder: Path, policy_file: Path | None, only: tuple[str, ...], as_json
     project = Project(folder, files["requirements"], files["advisories"])
     now = SYSTEM_CLOCK.now()
     verdict = judge(policy, run(project, policy, checks, now), now)
-    _write(verdict, project, policy, files)
     if as_json:
         print_json(report.as_json(verdict))
     else:
         _show(verdict)
+    _write(verdict, project, policy, files)
     raise SystemExit(int(EXITS[verdict.outcome]))
 
 
@@ -73,11 +72,7 @@ def _write(verdict: Verdict, project: Project, policy: Policy, files: dict[str, 
         with files["markdown"].open("a") as summary:
             summary.write(report.as_markdown(verdict))
     if files["sbom"]:
-        try:
-            bill = bill_of_materials(project.folder.name, pins(project), policy)
-        except ScannerFailed as failed:
-            remark(f"no bill of materials was written: {failed}")
-            return
+        bill = bill_of_materials(project.folder.name, pins(project), policy)
         files["sbom"].write_text(json.dumps(bill, indent=2) + "\n")
 
 
