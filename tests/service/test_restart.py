@@ -26,5 +26,5 @@ def test_a_pause_is_never_too_long_and_a_steady_life_resets_it(lives: list[float
         started, now = now, now + life
         last = death(last, started=started, now=now)
         assert 0 < last.restart_at - now <= LONGEST_PAUSE + 1e-6
-        if life >= STEADY:
+        if now - started >= STEADY:
             assert last.in_a_row == 1
