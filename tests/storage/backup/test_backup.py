@@ -248,7 +248,7 @@ def test_a_killed_backup_leaves_nothing_in_the_target_and_harms_no_later_one(tmp
             child.wait()
 
         assert setting.target.entries() == []
-    for partial in setting.target.path.iterdir():
+    for partial in setting.target.path.glob(".*"):
         os.utime(partial, (0.0, 0.0))  # long ago
 
     entry, _ = back_up(setting.place, setting.target, KEYS)
