@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from quadra_matrix.delivery.kubernetes.job import job, words
 from quadra_matrix.delivery.kubernetes.names import Names
 from quadra_matrix.delivery.model import Kind
 from quadra_matrix.delivery.place import Place, Platform
-from quadra_matrix.testing.kubernetes import Asked, FakeKubernetes, Image, Said
+from quadra_matrix.testing.kubernetes import Asked, FakeKubernetes, Image, Processes, Said
 from tests.delivery.kubernetes.rig import APP, DEPLOYER, K8S, manifests, metrics, rights
+from tests.services.process import needs
 
 PLACE = ("--platform", "kubernetes")
 PLAN = """
@@ -42,10 +44,27 @@ def answer(asked: Asked) -> Said:
 counted: dict[str, float] = {}
 
 
+KUBELET = """#!/bin/sh
+# A pod's volume, which a kubelet would mount: the process waits for its ConfigMap, and reads it from a folder.
+folder="{folder}"
+export KUBECONFIG="{admin}"
+until name=$(kubectl get configmaps -o name -l app.kubernetes.io/managed-by | grep -m1 canary-); do sleep 0.2; done
+kubectl get "$name" -o 'jsonpath={{.data.plan\\.json}}' > "$folder/plan.json"
+export KUBECONFIG="{deployer}"
+for word; do
+  shift
+  [ "$word" = /plan/plan.json ] && word="$folder/plan.json"
+  set -- "$@" "$word"
+done
+exec "{quadra}" "$@"
+"""
+
+
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKubernetes]:
-    images = {APP: Image(ready_after=0.2, answer=answer)}
-    with FakeKubernetes(images=images) as running:
+    images = {APP: Image(ready_after=0.2, answer=answer, process=True)}
+    processes = Processes(tmp_path / "pods", {"PATH": f"{tmp_path / 'bin'}:{os.defpath}"})
+    with FakeKubernetes(images=images, processes=processes) as running:
         things = [*manifests(K8S / "canary"), *manifests(K8S / "blue-green"), *rights()]
         running.create(*{(one["kind"], one["metadata"]["name"]): one for one in things}.values())
         monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig", user=DEPLOYER)))
@@ -130,6 +149,34 @@ def test_a_rollout_by_command_and_by_the_promised_scripts(fake: FakeKubernetes, 
     assert (done.exit_code, json.loads(done.stdout)["phase"]) == (0, "done"), done.stderr
     assert (switched.exit_code, json.loads(switched.stdout)["phase"]) == (0, "live"), switched.stderr
     assert (back.returncode, json.loads(back.stdout)["phase"]) == (0, "rolled-back"), back.stderr
+
+
+@pytest.mark.slow
+def test_a_rollout_in_the_cluster_is_watched_from_outside(
+    fake: FakeKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Job's own command does it, with the deployer's rights alone; who submits it needs more than those."""
+    needs("kubectl", "apt-get install kubernetes-client")
+    pod = tmp_path / "bin" / "quadra"
+    pod.parent.mkdir()
+    pod.write_text(
+        KUBELET.format(
+            folder=tmp_path, admin=fake.kubeconfig(tmp_path / "admin"), deployer=tmp_path / "kubeconfig",
+            quadra=Path(sys.executable).with_name("quadra"),
+        )
+    )  # fmt: skip
+    pod.chmod(0o755)
+
+    order = ("canary", "deploy", "2", "--plan", str(tmp_path / "plan.yaml"), "--in-cluster", "--json")
+
+    refused = quadra(*order)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "admin"))
+    done = quadra(*order)
+
+    assert (done.exit_code, json.loads(done.stdout)["phase"]) == (0, "done"), done.stderr
+    assert "runs the rollout; its log: kubectl logs" in done.stderr
+    assert json.loads(quadra("canary", "status", "--json").stdout)["route"] == {"2": 100.0}
+    assert refused.exit_code == 3
 
 
 def test_the_job_of_a_rollout_fits_the_published_schema_and_gives_up_every_right_it_can() -> None:
