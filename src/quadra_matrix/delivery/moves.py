@@ -80,9 +80,18 @@ def reason_to_turn(plan: Plan, at: Progress, seen: Observation) -> str | None:
         return f"{at.candidate} was restarted {seen.candidate.restarts} times"
     if at.phase is Phase.START:
         return None
-    if not seen.candidate.ready:
+    if not seen.candidate.ready and not _may_be_replaced(at, seen):
         return f"{at.candidate} has no ready instance"
     return at.verdict.because if at.verdict.finding is Finding.WORSE else None
+
+
+def _may_be_replaced(at: Progress, seen: Observation) -> bool:
+    """Tell whether the platform may just be putting other instances in place of those that nobody is sent to.
+
+    Where instances are the split, as on a cluster, a version that gets its first share or loses its last one has others
+    than before. A shift and a hold have deadlines of their own.
+    """
+    return at.phase in {Phase.SHIFT, Phase.HOLD} and seen.route.share(at.candidate) == 0
 
 
 def start(plan: Plan, at: Progress, seen: Observation) -> Move:
