@@ -99,7 +99,9 @@ def service(tmp_path: Path) -> Iterator[tuple[Local, list[str]]]:
     """Run the ready service as ``v1`` behind the proxy; yield the machine and the command of every version."""
     for number, version in enumerate(("v1", "v2"), start=1):
         publish(tmp_path / "data" / version, number)
-    serve = [*QUADRA, "serve", "--port", "{port}", "--hub-port", "{free_port}", "--workers", "1"]
+    # Whoever comes through a proxy is nobody on this machine, and shows no key here.
+    serve = ["env", "QUADRA_ANONYMOUS_SCOPES=predict", *QUADRA, "serve"]
+    serve += ["--port", "{port}", "--hub-port", "{free_port}", "--workers", "1"]
     serve += ["--data-dir", str(tmp_path / "data" / "{version}")]
     folder, port = tmp_path / "delivery", free_port()
     up = [*QUADRA, "local", "up", "v1", "--state", str(folder), "--port", str(port), "--health", "/health/ready"]
@@ -108,8 +110,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Local, list[str]]]:
             [*up, "--", *serve],
             log=tmp_path / "supervisor.log",
             ready=lambda: is_ready(folder, "v1"),
-            # Whoever comes through a proxy is nobody on this machine, and shows no key here.
-            env={"PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", ""), "QUADRA_ANONYMOUS_SCOPES": "predict"},
+            env={"PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "")},
         ) as supervisor:
             yield Local(folder, port, supervisor), serve
     finally:
